@@ -1,0 +1,377 @@
+//! Everything a run needs to know before it starts, read once: repository, base commit, configuration, PRD, plan,
+//! gates. `run`, `check`, `plan` and `resume` share it.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::error::CliError;
+use super::flags::{Global, RunArgs};
+use crate::agent::Agent;
+use crate::config::{self, Config, Evidence, Override, Protocol, SandboxLevel, Source, units};
+use crate::core::{Commit, GateKind, GateName, GateSpec, Plan, Settings, Status, Verdict};
+use crate::gate::{Listing, detect};
+use crate::git::{self, Repo};
+use crate::plan;
+use crate::prd::{self, Document};
+use crate::sandbox;
+
+/// A `check` block may take this long, milliseconds.
+const CHECK_LIMIT_MS: u64 = 600_000;
+
+/// What is to be run, where, and under which rules.
+pub struct Context {
+    /// The repository.
+    pub repo: Repo,
+    /// The commit everything starts from.
+    pub base: Commit,
+    /// The configuration, all layers applied.
+    pub config: Config,
+    /// The PRD.
+    pub document: Document,
+    /// Its path in the repository, where it lies inside.
+    pub prd_path: Option<String>,
+    /// The plan.
+    pub plan: Plan,
+    /// The agent's name and what it is; an error is told when a run wants it.
+    pub agent: Result<(String, Agent), CliError>,
+    /// The gates.
+    pub gates: Vec<GateSpec>,
+    /// Things the user should know.
+    pub notes: Vec<String>,
+}
+
+impl Context {
+    /// Reads everything. Nothing is changed.
+    pub fn load(global: &Global, args: &RunArgs) -> Result<Self, CliError> {
+        let document = prd::load(prd_of(args)?)?;
+        refuse_hidden_text(args, &document)?;
+        let repo = discover(global)?;
+        let base = base_commit(&repo, args)?;
+        let mut notes = Vec::new();
+        let config = load_config(&repo, &base, args, &mut notes)?;
+        let prd_path = path_in(&repo.top, prd_of(args)?);
+        note_uncommitted(&repo, &base, prd_path.as_deref(), &document, &mut notes)?;
+        let plan = plan::generate(&document.prd).map_err(|e| CliError::plan(&document, e))?;
+        let gates = gates(&repo, &base, &config, &document)?;
+        let agent = choose_agent(args, &config);
+        notes.extend(config::later(&config));
+        Ok(Self { repo, base, config, document, prd_path, plan, agent, gates, notes })
+    }
+
+    /// The rules for the core.
+    pub fn settings(&self, agent: &str) -> Settings {
+        let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+        let mut settings = self.config.settings(agent, self.gates.clone(), cpus);
+        settings.protect.extend(self.prd_path.clone().map(|p| globset::escape(&p)));
+        settings
+    }
+
+    /// The result branch.
+    pub fn branch(&self, args: &RunArgs) -> String {
+        args.branch.clone().unwrap_or_else(|| format!("maestro/{}", self.document.prd.feature))
+    }
+
+    /// SHA-256 over everything that must not change between a session and its resume: PRD, plan, configuration,
+    /// agent, version. Limits and reporting may change.
+    pub fn fingerprint(&self) -> String {
+        let mut config = self.config.clone();
+        config.resource_limits = config::ResourceLimits::default();
+        config.logging = config::Logging::default();
+        config.forge = config::Forge::default();
+        let agent = self.agent.as_ref().map_or_else(|_| String::new(), |(name, agent)| format!("{name} {agent:?}"));
+        let parts = (
+            &self.plan.fingerprint,
+            &self.document.prd.approval.content_sha256,
+            serde_json::to_value(&config).unwrap_or_default(),
+            agent,
+            env!("CARGO_PKG_VERSION"),
+        );
+        hex_sha256(&serde_json::to_vec(&parts).unwrap_or_default())
+    }
+
+    /// Fails where the PRD is not approved. `Ok(false)` means there is nothing to do.
+    pub fn check_approval(&self, force: bool) -> Result<bool, CliError> {
+        let prd = &self.document.prd;
+        let not_approved = |message: String| CliError::new(Verdict::NotApproved, message);
+        let name = &self.document.name;
+        match prd.status {
+            Status::Implemented if !force => return Ok(false),
+            Status::Approved | Status::Implementing | Status::Implemented => {}
+            Status::Draft => {
+                return Err(not_approved(format!("{name}: the PRD's status is draft"))
+                    .hint("review it, then run `maestro-ci approve --prd …`"));
+            }
+            Status::Other if prd.status_text.is_empty() => {
+                return Err(not_approved(format!("{name}: the PRD has no status"))
+                    .hint("review it, then run `maestro-ci approve --prd …`"));
+            }
+            Status::Other => {
+                return Err(not_approved(format!("{name}: the PRD's status is `{}`, not `approved`", prd.status_text))
+                    .hint("review it, then run `maestro-ci approve --prd …`"));
+            }
+        }
+        if prd.approval.holds() {
+            return Ok(true);
+        }
+        Err(not_approved(format!("{name}: the PRD is not what was approved; {}", self.what_changed()))
+            .hint("review the change, then run `maestro-ci approve --prd …` again"))
+    }
+
+    /// Looks in the PRD's history for the version that was approved.
+    fn what_changed(&self) -> String {
+        let unknown = "the approved version is not in its recent history".to_owned();
+        let Some(path) = &self.prd_path else { return unknown };
+        let git = self.repo.git();
+        let Ok(log) = git.run(&["log", "--format=%H", "-n", "50", self.base.as_str(), "--", path]) else {
+            return unknown;
+        };
+        let approved = &self.document.prd.approval.approved_sha256;
+        let versions = log.lines().filter_map(|c| git.file_at(&Commit::new(c), path).ok()?);
+        let old = versions.filter_map(|bytes| prd::parse(path, &bytes).ok());
+        let found = old.into_iter().find(|d| Some(&d.prd.approval.content_sha256) == approved.as_ref());
+        found.map_or(unknown, |old| first_difference(&old.source, &self.document.source))
+    }
+}
+
+fn first_difference(old: &str, new: &str) -> String {
+    let same = old.lines().zip(new.lines()).take_while(|(a, b)| a == b).count();
+    let line =
+        |text: &str| text.lines().nth(same).unwrap_or("(end of file)").trim().chars().take(100).collect::<String>();
+    format!("line {} was \"{}\" and is \"{}\"", same + 1, line(old), line(new))
+}
+
+/// SHA-256 in hexadecimal.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn prd_of(args: &RunArgs) -> Result<&Path, CliError> {
+    args.prd
+        .as_deref()
+        .ok_or_else(|| CliError::usage("which PRD? give its path with --prd").hint("maestro-ci --prd docs/prd.md"))
+}
+
+fn refuse_hidden_text(args: &RunArgs, document: &Document) -> Result<(), CliError> {
+    if !(args.strict_prd && prd::hidden_text(document)) {
+        return Ok(());
+    }
+    let warnings: Vec<String> =
+        document.prd.warnings.iter().map(|w| format!("line {}: {}", w.line, w.message)).collect();
+    Err(CliError::new(
+        Verdict::InvalidPrd,
+        format!("{}: the PRD holds text that a reader does not see\n{}", document.name, warnings.join("\n")),
+    )
+    .hint("remove it, or run without --strict-prd"))
+}
+
+/// The repository that `--repo` names, or the one around the current directory.
+pub fn discover(global: &Global) -> Result<Repo, CliError> {
+    let (major, minor) =
+        git::version().map_err(|e| CliError::setup(e.to_string()).hint("install git 2.38 or later"))?;
+    if (major, minor) < git::MIN_VERSION {
+        let message = format!("git {major}.{minor} is too old; maestro-ci needs 2.38 or later");
+        return Err(CliError::setup(message));
+    }
+    let dir = global.repo.clone().unwrap_or_else(|| PathBuf::from("."));
+    Ok(Repo::discover(&dir)?)
+}
+
+fn base_commit(repo: &Repo, args: &RunArgs) -> Result<Commit, CliError> {
+    let Some(revision) = &args.base else {
+        return repo
+            .head()?
+            .ok_or_else(|| CliError::setup("the repository has no commit yet").hint("commit something first"));
+    };
+    let hint = "fetch it first; in a shallow clone, fetch more of the history (fetch-depth: 0)";
+    repo.git()
+        .commit(revision)?
+        .ok_or_else(|| CliError::setup(format!("--base: there is no commit `{revision}`")).hint(hint))
+}
+
+/// The configuration of the base commit; locally, an uncommitted one with a note.
+fn load_config(repo: &Repo, base: &Commit, args: &RunArgs, notes: &mut Vec<String>) -> Result<Config, CliError> {
+    let overrides = overrides(args)?;
+    if let Some(path) = &args.config {
+        let text =
+            std::fs::read_to_string(path).map_err(|e| CliError::usage(format!("--config {}: {e}", path.display())))?;
+        return Ok(config::load(Some(Source { name: &path.display().to_string(), text: &text }), &overrides)?);
+    }
+    let committed = repo.git().file_at(base, config::PATH)?.map(|b| String::from_utf8_lossy(&b).into_owned());
+    let local = std::fs::read_to_string(repo.top.join(config::PATH)).ok();
+    let in_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
+    let text = match local {
+        Some(local) if !in_ci && committed.as_ref() != Some(&local) => {
+            notes.push(format!("{} is not committed; in CI only the base commit's one counts", config::PATH));
+            Some(local)
+        }
+        _ => committed,
+    };
+    Ok(config::load(text.as_deref().map(|text| Source { name: config::PATH, text }), &overrides)?)
+}
+
+/// Flags that set keys of the configuration.
+fn overrides(args: &RunArgs) -> Result<Vec<Override>, CliError> {
+    let mut list = Vec::new();
+    let mut add =
+        |origin: &str, key: &str, value: Option<Result<String, config::ConfigError>>| -> Result<(), CliError> {
+            if let Some(value) = value {
+                let value = value.map_err(|e| CliError::usage(format!("{origin}: {e}")))?;
+                list.push(Override { origin: origin.to_owned(), key: key.to_owned(), value });
+            }
+            Ok(())
+        };
+    let number = |parse: fn(&str) -> Result<u64, config::ConfigError>, text: &Option<String>| {
+        text.as_deref().map(|t| parse(t).map(|n| n.to_string()))
+    };
+    add("--jobs", "orchestrator.jobs", args.jobs.clone().map(Ok))?;
+    add("--max-duration", "resource_limits.max_duration_seconds", number(units::duration_secs, &args.max_duration))?;
+    add("--max-tokens", "resource_limits.max_tokens", number(units::count, &args.max_tokens))?;
+    add("--max-api-calls", "resource_limits.max_api_calls", number(units::count, &args.max_api_calls))?;
+    add(
+        "--max-cost",
+        "resource_limits.max_cost_usd",
+        args.max_cost.as_deref().map(|t| units::usd(t).map(|n| format!("{n:?}"))),
+    )?;
+    add("--require-gates", "validation.require_gates", args.require_gates.then(|| Ok("true".to_owned())))?;
+    for set in &args.set {
+        list.push(config::parse_set(set)?);
+    }
+    if let Some(agent) = &args.agent {
+        list.push(Override::text("--agent", "agent.default", agent));
+    }
+    Ok(list)
+}
+
+/// A path relative to the top of the checkout, where it lies inside.
+fn path_in(top: &Path, path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let top = top.canonicalize().ok()?;
+    path.strip_prefix(top).ok()?.to_str().map(str::to_owned)
+}
+
+fn note_uncommitted(
+    repo: &Repo,
+    base: &Commit,
+    path: Option<&str>,
+    document: &Document,
+    notes: &mut Vec<String>,
+) -> Result<(), CliError> {
+    let Some(path) = path else {
+        notes.push("the PRD lies outside of the repository; its status is not written back".to_owned());
+        return Ok(());
+    };
+    match repo.git().file_at(base, path)? {
+        None => notes.push(format!("{path} is not part of the base commit; its status is not written back")),
+        Some(bytes) if bytes != document.source.as_bytes() && !bytes.ends_with(document.source.as_bytes()) => {
+            notes.push(format!("{path} differs from the one in the base commit; the file as it lies here is used"));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Configured gates, else detected ones; then the PRD's own checks.
+fn gates(repo: &Repo, base: &Commit, config: &Config, document: &Document) -> Result<Vec<GateSpec>, CliError> {
+    let mut gates = config.configured_gates();
+    if config.validation.gates.is_empty() {
+        let names = repo.git().run(&["ls-tree", "--name-only", "-z", base.as_str()])?;
+        let names = names.split('\0').map(str::to_owned).collect();
+        let read = |name: &str| {
+            let bytes = repo.git().file_at(base, name).ok()??;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        gates = detect(&Listing { names, read: &read });
+        gates.retain(|g| wanted(config, g.kind));
+    }
+    let evidence = &config.validation.requirement_evidence;
+    if !evidence.contains(&Evidence::Gate) {
+        gates.iter_mut().for_each(|g| g.requirements.clear());
+    }
+    if config.validation.validate_prd && evidence.contains(&Evidence::Check) {
+        gates.extend(checks(document));
+    }
+    Ok(gates)
+}
+
+/// Detected gates follow `run_tests` and `quality_gates`, as configured ones do.
+fn wanted(config: &Config, kind: GateKind) -> bool {
+    let validation = &config.validation;
+    let quality = |gate| validation.quality_gates.contains(&gate);
+    match kind {
+        GateKind::Test => validation.run_tests,
+        GateKind::Lint => quality(config::QualityGate::Lint),
+        GateKind::Typecheck => quality(config::QualityGate::Typecheck),
+        GateKind::Security => quality(config::QualityGate::Security),
+        GateKind::Build | GateKind::Custom | GateKind::Check => true,
+    }
+}
+
+/// The PRD's fenced `check` blocks, as gates.
+fn checks(document: &Document) -> Vec<GateSpec> {
+    let named = document.prd.checks.iter().enumerate();
+    named
+        .map(|(i, check)| GateSpec {
+            name: GateName::new(format!("check-{}", i + 1)),
+            kind: GateKind::Check,
+            run: format!("set -e\n{}", check.script),
+            dir: ".".to_owned(),
+            timeout_ms: CHECK_LIMIT_MS,
+            required: true,
+            report: None,
+            requirements: check.requirements.clone(),
+            detected: false,
+        })
+        .collect()
+}
+
+/// `--agent-cmd`, else the configured agent. A misspelt name is an error, never another agent.
+fn choose_agent(args: &RunArgs, config: &Config) -> Result<(String, Agent), CliError> {
+    if let Some(command) = &args.agent_cmd {
+        if command.trim().is_empty() {
+            return Err(CliError::usage("--agent-cmd is empty"));
+        }
+        return Ok(("command".to_owned(), Agent::Command { command: command.clone(), args: Vec::new() }));
+    }
+    let known: Vec<&str> = config.agents.keys().map(String::as_str).collect();
+    let hint = "give a command with --agent-cmd, or describe an agent under `agents:` in the configuration";
+    let name = match config.agent.default.as_str() {
+        "auto" => known.iter().copied().find(|n| config.agents.get(*n).is_some_and(|a| runnable(a.protocol))),
+        name => Some(name),
+    };
+    let Some(name) = name else { return Err(CliError::setup("no agent is configured").hint(hint)) };
+    let Some(agent) = config.agents.get(name) else {
+        let near = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+        let hint = near.map_or_else(|| hint.to_owned(), |near| format!("did you mean `{near}`?"));
+        return Err(CliError::setup(format!("there is no agent `{name}`")).hint(hint));
+    };
+    match agent.protocol {
+        Protocol::Steps => Ok((name.to_owned(), Agent::Steps)),
+        Protocol::Command => {
+            let command = agent.command.clone().unwrap_or_default();
+            Ok((name.to_owned(), Agent::Command { command, args: agent.args.clone() }))
+        }
+        other => {
+            Err(CliError::setup(format!("agent `{name}`: the protocol {other:?} comes with a later version"))
+                .hint(hint))
+        }
+    }
+}
+
+fn runnable(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Command | Protocol::Steps)
+}
+
+/// Fails where the walls that the configuration wants cannot be built.
+pub fn check_isolation(config: &Config, allow_unsandboxed: bool) -> Result<(), CliError> {
+    if allow_unsandboxed {
+        return Ok(());
+    }
+    let wanted = match config.sandbox.require {
+        SandboxLevel::L1 => "L1",
+        SandboxLevel::L2 => "L2",
+    };
+    let message =
+        format!("sandbox.require is {wanted}, and this version runs agents at {} (no walls)", sandbox::ISOLATION);
+    Err(CliError::setup(message).hint("run in a throw-away container or machine and pass --allow-unsandboxed"))
+}

@@ -1,0 +1,49 @@
+//! `resume`: go on with a session, refused where PRD, plan or configuration are no longer what it was made from.
+
+use super::context::{Context, check_isolation, hex_sha256};
+use super::error::CliError;
+use super::flags::{Global, ResumeArgs, RunArgs};
+use super::{output, session, start};
+use crate::core::{SessionStarted, Verdict};
+
+pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
+    start::check_report_paths(&args.run)?;
+    let (repo, stored) = session::find(global, args.session.as_deref())?;
+    let Some(started) = stored.state.started.as_ref().filter(|_| start::can_go_on(&stored.state)) else {
+        let end = stored.state.finished.as_ref().map_or("it has no plan", |(_, reason)| reason.as_str());
+        let message = format!("session {} cannot go on: {end}", stored.id);
+        return Err(CliError::setup(message).hint("start a new session with `maestro-ci --prd …`"));
+    };
+    let run = as_it_was_started(args, started, &repo.top);
+    let context = Context::load(global, &run)?;
+    if context.fingerprint() != started.fingerprint {
+        return Err(what_differs(&context, started));
+    }
+    context.check_approval(true)?;
+    check_isolation(&context.config, run.allow_unsandboxed)?;
+    output::log_line(&format!("[Maestro] Going on with session {}", stored.id));
+    start::go_on(&context, &run, &session::store(&repo), &stored.id)
+}
+
+/// The flags of the resume, with what the session itself remembers.
+fn as_it_was_started(args: &ResumeArgs, started: &SessionStarted, top: &std::path::Path) -> RunArgs {
+    let mut run = args.run.clone();
+    run.prd = run.prd.or_else(|| Some(top.join(&started.prd.path)));
+    run.base = run.base.or_else(|| Some(started.base.to_string()));
+    run.branch = run.branch.or_else(|| Some(started.branch.clone()));
+    if run.agent.is_none() {
+        run.agent_cmd = run.agent_cmd.or_else(|| started.agent_command.clone());
+    }
+    run
+}
+
+fn what_differs(context: &Context, started: &SessionStarted) -> CliError {
+    let hint = "put it back as it was, or start a new session with --fresh";
+    if hex_sha256(context.document.source.as_bytes()) != started.prd.sha256 {
+        let message =
+            format!("the PRD {} is not the one that session {} was started with", started.prd.path, started.session);
+        return CliError::new(Verdict::NotApproved, message).hint(hint);
+    }
+    let message = format!("plan, configuration, agent or version are not those of session {}", started.session);
+    CliError::setup(message).hint(hint)
+}

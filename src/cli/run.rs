@@ -1,0 +1,58 @@
+//! `run`: a PRD to its end, or the same with its unfinished session.
+
+use super::context::{Context, check_isolation};
+use super::error::CliError;
+use super::flags::{Global, RunArgs};
+use super::{output, session, start};
+use crate::core::{Strategy, Verdict};
+use crate::plan::{self, PromptContext};
+
+pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
+    start::check_report_paths(args)?;
+    let context = Context::load(global, args)?;
+    if !context.check_approval(args.force)? {
+        output::log_line(&format!("[Maestro] {} is implemented; nothing to do", context.document.name));
+        return Ok(Verdict::Passed);
+    }
+    if args.dry_run {
+        return dry_run(&context);
+    }
+    context.agent.clone()?;
+    check_isolation(&context.config, args.allow_unsandboxed)?;
+    for note in &context.notes {
+        tracing::warn!("{note}");
+    }
+    let store = session::store(&context.repo);
+    let branch = context.branch(args);
+    let unfinished = if args.fresh { None } else { start::unfinished(&context, &store, &branch) };
+    match unfinished {
+        Some(stored) => {
+            output::log_line(&format!("[Maestro] Going on with session {}", stored.id));
+            start::go_on(&context, args, &store, &stored.id)
+        }
+        None => start::fresh(&context, args, &store, &branch),
+    }
+}
+
+/// Plan, budget and prompts; nothing runs.
+fn dry_run(context: &Context) -> Result<Verdict, CliError> {
+    let agent = context.agent.as_ref().map_or("none", |(name, _)| name.as_str());
+    let settings = context.settings(agent);
+    let prd = start::prd_summary(context);
+    let mut text = plan::text(&context.document.prd, &context.plan);
+    text.push_str(&format!(
+        "\nagent: {agent}\nbudget: {}\ngates:\n",
+        serde_json::to_string(&settings.budget).unwrap_or_default()
+    ));
+    for gate in &settings.gates {
+        text.push_str(&format!("  {}: {}\n", gate.name, gate.run.replace('\n', "; ")));
+    }
+    for task in &context.plan.tasks {
+        let (strategy, failures) = (Strategy::First, &[][..]);
+        let prompt =
+            PromptContext { prd: &prd, plan: &context.plan, settings: &settings, task, attempt: 1, strategy, failures };
+        text.push_str(&format!("\n----- prompt of {} -----\n{}", task.id, plan::prompt(&prompt)));
+    }
+    output::print(&text);
+    Ok(Verdict::Passed)
+}

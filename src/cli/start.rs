@@ -1,0 +1,238 @@
+//! Starting a session, or going on with one: lock, journal, world, driver; then the reports that were asked for.
+
+use std::path::{Path, PathBuf};
+
+use super::context::{Context, hex_sha256};
+use super::error::CliError;
+use super::flags::RunArgs;
+use super::output;
+use super::session::{self, Stored};
+use crate::agent::Agent;
+use crate::core::{
+    Commit, JOURNAL_VERSION, PrdSummary, Record, RequirementSummary, SessionId, SessionStarted, State, Verdict,
+};
+use crate::driver::{Driver, Job, World, WorldOptions};
+use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir, write_atomic};
+use crate::report::{self, Console, Report};
+use crate::sandbox;
+use crate::workspace::Workspaces;
+
+/// An unfinished session of the same PRD, plan and configuration, the latest first.
+pub fn unfinished(context: &Context, store: &Store, branch: &str) -> Option<Stored> {
+    let fingerprint = context.fingerprint();
+    store.list().iter().rev().filter_map(|id| session::read(store, id).ok()).find(|s| {
+        let started = s.state.started.as_ref();
+        started.is_some_and(|st| st.fingerprint == fingerprint && st.branch == branch) && can_go_on(&s.state)
+    })
+}
+
+/// True where a journal holds a plan and no end that is final.
+pub fn can_go_on(state: &State) -> bool {
+    state.plan.is_some() && state.finished.as_ref().is_none_or(|(verdict, _)| verdict.is_resumable())
+}
+
+/// Starts a new session and drives it to its end.
+pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> Result<Verdict, CliError> {
+    let (agent_name, agent) = own_agent(context)?;
+    let id = SessionId::new(uuid::Uuid::now_v7().to_string());
+    let lock_path = store.lock_path(branch)?;
+    let _lock = BranchLock::take(&lock_path, &holder(&id))?;
+    let branch_was = branch_is_free(context, branch)?;
+    let root = work_dir(args, context, &id)?;
+    let started = SessionStarted {
+        version: JOURNAL_VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        session: id.clone(),
+        prd: prd_summary(context),
+        base: context.base.clone(),
+        base_branch: context.repo.current_branch()?,
+        branch: branch.to_owned(),
+        branch_was,
+        work_dir: root.display().to_string(),
+        fingerprint: context.fingerprint(),
+        isolation: sandbox::ISOLATION.to_owned(),
+        settings: context.settings(&agent_name),
+        agent_command: args.agent_cmd.clone(),
+        notes: context.notes.clone(),
+    };
+    let dir = store.create(&id)?;
+    let journal = Journal::create(&dir.journal())?;
+    let job = Job::Start(Box::new(started), Box::new(context.plan.clone()));
+    drive(context, args, Prepared { id, dir, journal, agent, root, base: context.base.clone() }, job)
+}
+
+/// Goes on with a session and drives it to its end.
+pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -> Result<Verdict, CliError> {
+    let (agent_name, agent) = own_agent(context)?;
+    let branch = context.branch(args);
+    let lock_path = store.lock_path(&branch)?;
+    let _lock = BranchLock::take(&lock_path, &holder(id))?;
+    // Read again under the lock: another process may have finished it in between.
+    let dir = store.session(id);
+    let (journal, contents) = Journal::open(&dir.journal())?;
+    if contents.torn_bytes > 0 {
+        tracing::warn!(
+            "{} bytes at the journal's end were never completely written and are cut off",
+            contents.torn_bytes
+        );
+    }
+    let state = crate::core::replay(&contents.records)?;
+    let Some(started) = state.started.as_ref().filter(|_| can_go_on(&state)) else {
+        return Err(CliError::setup(format!("session {id} has ended; nothing is left to go on with")));
+    };
+    let (root, base) = (PathBuf::from(&started.work_dir), started.base.clone());
+    let settings = context.settings(&agent_name);
+    let job = Job::Resume { records: contents.records, budget: settings.budget, task_budget: settings.task_budget };
+    drive(context, args, Prepared { id: id.clone(), dir, journal, agent, root, base }, job)
+}
+
+struct Prepared {
+    id: SessionId,
+    dir: SessionDir,
+    journal: Journal,
+    agent: Agent,
+    root: PathBuf,
+    base: Commit,
+}
+
+fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Result<Verdict, CliError> {
+    let Prepared { id, dir, journal, agent, root, base } = prepared;
+    let workspaces = Workspaces::new(context.repo.clone(), id.clone(), root, base);
+    let world = World::new(WorldOptions {
+        workspaces: workspaces.clone(),
+        session: dir.clone(),
+        agent,
+        setup: context.config.workspace.setup.clone(),
+        prd_path: context.prd_path.clone(),
+        env: std::env::vars().collect(),
+        env_pass: env_pass(context),
+    });
+    let logging = &context.config.logging;
+    let console = Console::new(logging.include_rationale);
+    let driver = Driver::new(journal, dir, world, console, Box::new(output::log_line), logging.log_to_file);
+    let internal =
+        |e: CliError| e.hint(format!("session {id}; its journal is kept, and `maestro-ci resume` goes on with it"));
+    let (verdict, records) = driver.run(job).map_err(|e| internal(e.into()))?;
+    if let Err(error) = workspaces.remove_all() {
+        tracing::warn!("workspaces are left behind: {error}");
+    }
+    Ok(verdict.worse(write_reports(args, &records)?))
+}
+
+fn env_pass(context: &Context) -> Vec<String> {
+    let name = context.agent.as_ref().map_or("", |(name, _)| name.as_str());
+    let own = context.config.agents.get(name).map(|a| a.env_pass.clone()).unwrap_or_default();
+    context.config.sandbox.env_pass.iter().cloned().chain(own).collect()
+}
+
+fn own_agent(context: &Context) -> Result<(String, Agent), CliError> {
+    context.agent.clone()
+}
+
+fn holder(id: &SessionId) -> String {
+    format!("pid {} (session {id})", std::process::id())
+}
+
+/// The reports that flags ask for. One that cannot be written makes the run's exit code 8 where it was 0.
+fn write_reports(args: &RunArgs, records: &[Record]) -> Result<Verdict, CliError> {
+    let report = Report::from_records(records)?;
+    let mut verdict = Verdict::Passed;
+    let mut write = |path: &Option<PathBuf>, content: &dyn Fn() -> Result<String, String>| {
+        let Some(path) = path else { return };
+        let written = content().and_then(|text| write_atomic(path, text.as_bytes()).map_err(|e| e.to_string()));
+        if let Err(error) = written {
+            tracing::error!("{} cannot be written: {error}", path.display());
+            verdict = Verdict::Report;
+        }
+    };
+    write(&args.json, &|| Ok(report::json(&report)));
+    write(&args.junit, &|| report::junit(&report).map_err(|e| e.to_string()));
+    write(&args.markdown, &|| Ok(report::final_report(&report)));
+    Ok(verdict)
+}
+
+/// Report paths that cannot work are refused before anything is spent.
+pub fn check_report_paths(args: &RunArgs) -> Result<(), CliError> {
+    for (flag, path) in [("--json", &args.json), ("--junit", &args.junit), ("--markdown", &args.markdown)] {
+        let Some(path) = path else { continue };
+        let refuse = |why: String| Err(CliError::usage(format!("{flag} {}: {why}", path.display())));
+        let same_as_prd = args.prd.as_ref().is_some_and(|prd| same_file(prd, path));
+        match std::fs::symlink_metadata(path) {
+            _ if same_as_prd => return refuse("this is the PRD".to_owned()),
+            Ok(meta) if meta.is_dir() => return refuse("this is a directory".to_owned()),
+            Ok(meta) if !meta.is_file() => return refuse("this is not a regular file".to_owned()),
+            _ => {}
+        }
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let Err(error) = make_dir(dir).and_then(|()| tempfile::tempfile_in(dir).map(|_| ())) {
+            return refuse(format!("it cannot be written there: {error}"));
+        }
+    }
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The result branch must not be checked out, and must be ours where it exists. Returns where it stands.
+fn branch_is_free(context: &Context, branch: &str) -> Result<Option<Commit>, CliError> {
+    let repo = &context.repo;
+    let valid = repo.git().output(&["check-ref-format", "--branch", branch], Vec::new())?.code == 0;
+    if !valid {
+        return Err(CliError::usage(format!("--branch: `{branch}` is not a name for a branch")));
+    }
+    if repo.checked_out_branches()?.iter().any(|b| b == branch) {
+        let message =
+            format!("the result branch {branch} is checked out in a worktree, which must not change under it");
+        return Err(CliError::setup(message).hint("check out another branch, or name another one with --branch"));
+    }
+    let Some(at) = repo.git().commit(&format!("refs/heads/{branch}"))? else { return Ok(None) };
+    let message = repo.git().run(&["log", "-1", "--format=%(trailers:key=Maestro-Session)", at.as_str()])?;
+    if message.trim().is_empty() && at != context.base {
+        let message = format!("the branch {branch} exists and its last commit was not made by maestro-ci");
+        return Err(CliError::setup(message).hint("name another result branch with --branch, or delete that one"));
+    }
+    Ok(Some(at))
+}
+
+/// `--work-dir`, else the configured one, else the user's cache directory; one directory a session.
+fn work_dir(args: &RunArgs, context: &Context, id: &SessionId) -> Result<PathBuf, CliError> {
+    let configured = Some(context.config.workspace.dir.as_str()).filter(|dir| *dir != "auto").map(PathBuf::from);
+    let root = args.work_dir.clone().or(configured).unwrap_or_else(cache_dir);
+    make_dir(&root).map_err(|e| {
+        CliError::setup(format!("the work directory cannot be made: {e}")).hint("name another one with --work-dir")
+    })?;
+    let root = root.canonicalize()?;
+    let top = context.repo.top.canonicalize()?;
+    if root.starts_with(&top) || root.components().any(|c| c.as_os_str() == ".git") {
+        let message = format!("the work directory {} lies inside of the repository", root.display());
+        return Err(CliError::usage(message).hint("name one outside of it with --work-dir"));
+    }
+    Ok(root.join(id.as_str()))
+}
+
+fn cache_dir() -> PathBuf {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|home| home.join(".cache")));
+    cache.unwrap_or_else(std::env::temp_dir).join("maestro-ci/work")
+}
+
+pub fn prd_summary(context: &Context) -> PrdSummary {
+    let prd = &context.document.prd;
+    let requirements = prd.requirements.iter().map(|r| RequirementSummary {
+        id: r.id.clone(),
+        text: r.text.clone(),
+        priority: r.priority,
+        criteria: u32::try_from(r.criteria.len()).unwrap_or(u32::MAX),
+        line: r.line,
+    });
+    PrdSummary {
+        path: context.prd_path.clone().unwrap_or_else(|| context.document.name.clone()),
+        sha256: hex_sha256(context.document.source.as_bytes()),
+        title: prd.title.clone(),
+        feature: prd.feature.clone(),
+        requirements: requirements.collect(),
+        warnings: prd.warnings.clone(),
+    }
+}

@@ -1,0 +1,170 @@
+//! What the types of the schema cannot say: names, globs, paths and hosts, checked after reading. A configuration
+//! comes in; what is wrong with it goes out by dotted key, without places.
+
+use std::fmt;
+use std::path::{Component, Path};
+
+use super::choices::{Network, Protocol};
+use super::dotted::join;
+use super::schema::Config;
+use super::validation::GateConfig;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// The dotted key of the value.
+    pub key: String,
+    /// What is wrong with it and what is accepted.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.key, self.text)
+    }
+}
+
+fn problem(key: impl Into<String>, text: impl Into<String>) -> Problem {
+    Problem { key: key.into(), text: text.into() }
+}
+
+/// The first thing that is wrong, if anything is.
+pub(super) fn first_problem(config: &Config) -> Option<Problem> {
+    agents(config)
+        .or_else(|| globs("workspace.setup_key", &config.workspace.setup_key))
+        .or_else(|| globs("policy.allow", &config.policy.allow))
+        .or_else(|| globs("policy.protect", &config.policy.protect))
+        .or_else(|| variables("sandbox.env_pass", &config.sandbox.env_pass))
+        .or_else(|| hosts(&config.sandbox.network))
+        .or_else(|| config.validation.gates.iter().find_map(|(name, gate)| gate_problem(name, gate)))
+}
+
+fn agents(config: &Config) -> Option<Problem> {
+    if config.agent.default.trim().is_empty() {
+        return Some(problem("agent.default", "expected the name of an agent, or `auto`"));
+    }
+    let owns = config.subagents.iter().find_map(|(name, sub)| globs(&format!("subagents.{name}.owns"), &sub.owns));
+    owns.or_else(|| {
+        config.agents.iter().find_map(|(name, agent)| {
+            let key = join("agents", name);
+            let needs_command = agent.protocol == Protocol::Command;
+            if !is_name(name) {
+                return Some(problem(key, NAME));
+            }
+            if needs_command && agent.command.as_deref().is_none_or(is_blank) {
+                return Some(problem(
+                    join(&key, "command"),
+                    "expected a shell command; this protocol has none of its own",
+                ));
+            }
+            variables(&join(&key, "env_pass"), &agent.env_pass)
+        })
+    })
+}
+
+fn gate_problem(name: &str, gate: &GateConfig) -> Option<Problem> {
+    let key = join("validation.gates", name);
+    if !is_name(name) {
+        return Some(problem(key, NAME));
+    }
+    if is_blank(&gate.run) {
+        return Some(problem(join(&key, "run"), "expected a shell command"));
+    }
+    let report = gate.report.as_deref().unwrap_or(".");
+    let paths = [("dir", gate.dir.as_str()), ("report", report)];
+    let (part, path) = paths.into_iter().find(|(_, path)| !is_inside(path))?;
+    let text = format!("`{path}` is not accepted; expected a path inside the repository: relative and without `..`");
+    Some(problem(join(&key, part), text))
+}
+
+const NAME: &str = "a name has 1 to 64 letters, digits, `_`, `.` or `-`";
+
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn is_inside(path: &str) -> bool {
+    let harmless = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    !is_blank(path) && !path.contains('\0') && Path::new(path).components().all(harmless)
+}
+
+fn globs(key: &str, list: &[String]) -> Option<Problem> {
+    list.iter().find_map(|glob| match globset::Glob::new(glob) {
+        Ok(_) if !is_blank(glob) => None,
+        Ok(_) => Some(problem(key, "expected a glob such as `src/**`, not an empty text")),
+        Err(error) => Some(problem(key, format!("`{glob}` is not a glob: {}", error.kind()))),
+    })
+}
+
+fn variables(key: &str, list: &[String]) -> Option<Problem> {
+    let sound = |name: &str| {
+        let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let name = list.iter().find(|name| !sound(name))?;
+    Some(problem(key, format!("`{name}` is not accepted; expected the name of an environment variable")))
+}
+
+fn hosts(network: &Network) -> Option<Problem> {
+    let Network::Allow(hosts) = network else { return None };
+    let sound = |host: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-:*[]".contains(&b);
+        !host.is_empty() && host.bytes().all(allowed)
+    };
+    let host = hosts.iter().find(|host| !sound(host))?;
+    Some(problem("sandbox.network.allow", format!("`{host}` is not accepted; expected a host such as `crates.io`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(config: Value, expected: Option<&str>) {
+        let read: Config = serde_json::from_value(config.clone()).unwrap();
+        let found = first_problem(&read).map(|problem| problem.to_string());
+        match expected {
+            Some(part) => assert!(found.as_deref().is_some_and(|text| text.contains(part)), "{config}: {found:?}"),
+            None => assert_eq!(found, None, "{config}"),
+        }
+    }
+
+    fn gate(name: &str, gate: &Value) -> Value {
+        json!({"validation": {"gates": {name: gate}}})
+    }
+
+    #[test]
+    fn the_defaults_and_a_plain_gate_are_fine() {
+        check(json!({}), None);
+        check(gate("unit-1.x", &json!({"run": "make", "dir": "./a", "report": "out/junit.xml"})), None);
+    }
+
+    #[test]
+    fn gates_need_a_name_a_command_and_paths_inside_the_repository() {
+        check(gate("a b", &json!({"run": "make"})), Some("`validation.gates.a b`: a name has"));
+        check(gate(&"a".repeat(65), &json!({"run": "make"})), Some("1 to 64"));
+        check(gate("a", &json!({"run": "  "})), Some("`validation.gates.a.run`: expected a shell command"));
+        for dir in ["..", "/etc", "a/../../b", ""] {
+            check(gate("a", &json!({"run": "make", "dir": dir})), Some("`validation.gates.a.dir`"));
+        }
+        check(gate("a", &json!({"run": "make", "report": "../x.xml"})), Some("`validation.gates.a.report`"));
+    }
+
+    #[test]
+    fn globs_hosts_variables_and_agents_are_checked() {
+        check(json!({"policy": {"allow": ["src/{a"]}}), Some("`policy.allow`: `src/{a` is not a glob"));
+        check(json!({"policy": {"protect": [""]}}), Some("`policy.protect`: expected a glob"));
+        check(json!({"sandbox": {"network": {"allow": ["https://a.example/"]}}}), Some("expected a host"));
+        check(json!({"sandbox": {"env_pass": ["A=1"]}}), Some("`sandbox.env_pass`: `A=1`"));
+        check(json!({"agents": {"x": {"protocol": "command"}}}), Some("`agents.x.command`"));
+        check(json!({"agents": {"x": {"protocol": "steps"}}}), None);
+        check(json!({"agents": {"x": {"protocol": "claude"}}}), None);
+        check(json!({"agent": {"default": ""}}), Some("`agent.default`"));
+    }
+}

@@ -1,0 +1,52 @@
+//! The pure core: it owns every domain type and makes every decision.
+//!
+//! In: an `Input` and the moment it arrived. Out: the `Event`s that follow, and the `Effect`s that those request.
+//! It knows no clock, environment, file system, process or thread; the driver lends it all of these as data.
+
+mod advance;
+mod apply;
+pub mod budget;
+pub mod decision;
+pub mod effect;
+pub mod event;
+pub mod evidence;
+pub mod fault;
+pub mod id;
+mod judge;
+pub mod plan;
+mod policy;
+pub mod prd;
+pub mod recovery;
+mod request;
+mod schedule;
+pub mod settings;
+pub mod state;
+mod step;
+pub mod time;
+pub mod verdict;
+mod verdict_of;
+
+pub use apply::{Illegal, replay};
+pub use budget::{Budget, Reservation, Resource, Spend, Usage, UsageSource};
+pub use decision::{Decision, DecisionKind, DecisionOption};
+pub use effect::{
+    AgentReport, Broken, Capture, Effect, EffectKey, Ended, FileChange, GateResult, GateStatus, Input, LostEffect,
+    Merge, Outcome, TestCase, TestStatus,
+};
+pub use event::{
+    Event, JOURNAL_VERSION, Phase, PrdSummary, Record, RequirementSummary, RoundPurpose, SessionStarted, StopCause,
+    TaskStatus, Waiting,
+};
+pub use evidence::{RequirementResult, RequirementStatus};
+pub use fault::{Fault, FaultClass};
+pub use id::{Commit, GateName, RequirementId, SessionId, TaskId};
+pub use plan::{Cycle, Epic, Plan, Task};
+pub use prd::{
+    Approval, Check, Confidence, Criterion, CriterionKind, Prd, Priority, Requirement, Status, TaskSpec, Warning,
+};
+pub use recovery::Strategy;
+pub use settings::{CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnverifiedMode};
+pub use state::State;
+pub use step::step;
+pub use time::At;
+pub use verdict::Verdict;

@@ -1,0 +1,130 @@
+//! The part of the configuration that decisions depend on, resolved and journaled with the session, so that
+//! a replay needs no configuration file.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::budget::Budget;
+use super::id::{GateName, RequirementId};
+
+/// When a checkpoint is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointFrequency {
+    /// When implementation is complete.
+    #[default]
+    PhaseComplete,
+    /// After each integrated task.
+    Task,
+    /// After each group of the plan.
+    Group,
+    /// After each integrated task whose tree passes the test gates.
+    TestsPass,
+}
+
+/// What a requirement without evidence means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnverifiedMode {
+    /// The run can pass; every report says "n unverified".
+    #[default]
+    Warn,
+    /// The run fails.
+    Fail,
+}
+
+/// What a gate looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// A test suite.
+    Test,
+    /// A linter or formatter.
+    Lint,
+    /// A type checker.
+    Typecheck,
+    /// A security scanner.
+    Security,
+    /// A build.
+    Build,
+    /// Anything else.
+    #[default]
+    Custom,
+    /// A fenced `check` block of the PRD.
+    Check,
+}
+
+/// A gate, ready to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GateSpec {
+    /// Its name; unique.
+    pub name: GateName,
+    /// What it looks at.
+    pub kind: GateKind,
+    /// Command for `sh -c`.
+    pub run: String,
+    /// Directory, relative to the repository's root.
+    pub dir: String,
+    /// Wall-clock limit, milliseconds.
+    pub timeout_ms: u64,
+    /// False: its result is shown and decides nothing.
+    pub required: bool,
+    /// JUnit file it writes, relative to `dir`.
+    pub report: Option<String>,
+    /// Requirements whose evidence it is.
+    pub requirements: Vec<RequirementId>,
+    /// True where it was found by looking at the repository and not named by the configuration.
+    pub detected: bool,
+}
+
+/// Retries and alternatives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecoverySettings {
+    /// Further attempts after a task's first one.
+    pub max_retry_attempts: u32,
+    /// Factor between the waits of two retries.
+    pub backoff_multiplier: f64,
+    /// False: a critical failure ends the run where it stands.
+    pub enable_rollback: bool,
+}
+
+/// Everything `step` has to know besides the state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// Attempts and gates that may run at once.
+    pub jobs: u32,
+    /// Wall-clock limit of one attempt, milliseconds.
+    pub task_duration_ms: u64,
+    /// Silence after which an attempt is ended, milliseconds.
+    pub idle_ms: u64,
+    /// Time between the gentle and the hard end of a process tree, milliseconds.
+    pub grace_ms: u64,
+    /// Limits of the session.
+    pub budget: Budget,
+    /// Limits of one task, over all its attempts.
+    pub task_budget: Budget,
+    /// Share of a limit from which on only what surely fits is started.
+    pub soft_ratio: f64,
+    /// Longest time between checkpoints, milliseconds; 0 is never.
+    pub checkpoint_interval_ms: u64,
+    /// When a checkpoint is made.
+    pub checkpoint_frequency: CheckpointFrequency,
+    /// Retries and alternatives.
+    pub recovery: RecoverySettings,
+    /// Gates, in the order in which they are shown.
+    pub gates: Vec<GateSpec>,
+    /// False: a red gate is shown and does not fail the run.
+    pub fail_on_gate_violation: bool,
+    /// True: a run without any gate that ran fails.
+    pub require_gates: bool,
+    /// False: requirements are reported and decide nothing.
+    pub validate_prd: bool,
+    /// What a requirement without evidence means.
+    pub unverified: UnverifiedMode,
+    /// Paths a task may change.
+    pub allow: Vec<String>,
+    /// Paths no task may change.
+    pub protect: Vec<String>,
+    /// Name of the agent.
+    pub agent: String,
+}

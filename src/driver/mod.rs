@@ -1,0 +1,251 @@
+//! The driver: the one loop. An input arrives, the core answers with events, the journal makes them durable, the
+//! state takes them in, and only then do the effects start that they request.
+//!
+//! In: a session to start or to go on with. Out: its verdict, and the files that derive from its journal. It decides
+//! nothing; whatever looks like a decision here belongs into the core.
+
+mod clock;
+mod stops;
+mod world;
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+pub use world::{World, WorldOptions};
+
+use crate::agent;
+use crate::core::{
+    At, Budget, Effect, EffectKey, Event, Illegal, Input, LostEffect, Plan, Record, SessionStarted, State, Verdict,
+    step,
+};
+use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
+use crate::report::{self, Console};
+use clock::Clock;
+
+/// Inputs that are taken in with one sync of the journal.
+const MAX_BATCH: usize = 256;
+
+/// A run that could not go on: our bug, or a disk that does not take the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record that cannot follow the others.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// The runtime or a signal handler.
+    #[error("the runtime failed: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// What is to be driven.
+pub enum Job {
+    /// A new session.
+    Start(Box<SessionStarted>, Box<Plan>),
+    /// One that was interrupted, with the limits that hold from here on.
+    Resume {
+        /// Its records so far.
+        records: Vec<Record>,
+        /// Limits of the session.
+        budget: Budget,
+        /// Limits of one task.
+        task_budget: Budget,
+    },
+}
+
+/// Where lines of the log go.
+pub type Sink = Box<dyn FnMut(&str)>;
+
+/// A session, driven.
+pub struct Driver {
+    journal: Journal,
+    session: SessionDir,
+    state: State,
+    records: Vec<Record>,
+    world: Arc<World>,
+    clock: Clock,
+    console: Console,
+    sink: Sink,
+    log_to_file: bool,
+}
+
+impl Driver {
+    /// Puts a driver together around an open journal.
+    pub fn new(
+        journal: Journal,
+        session: SessionDir,
+        world: World,
+        console: Console,
+        sink: Sink,
+        log_to_file: bool,
+    ) -> Self {
+        Self {
+            journal,
+            session,
+            state: State::default(),
+            records: Vec::new(),
+            world: Arc::new(world),
+            clock: Clock::start(0),
+            console,
+            sink,
+            log_to_file,
+        }
+    }
+
+    /// Drives the session to its end and writes what derives from its journal.
+    ///
+    /// # Errors
+    /// The journal cannot be written, or an event cannot follow its state.
+    pub fn run(mut self, job: Job) -> Result<(Verdict, Vec<Record>), DriverError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let first = self.first_input(job)?;
+        let verdict = runtime.block_on(self.drive(first))?;
+        // Threads of effects that were dropped (a finished run has none) must not hold the process.
+        runtime.shutdown_background();
+        self.write_derived();
+        Ok((verdict, self.records))
+    }
+
+    fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
+        match job {
+            Job::Start(started, plan) => Ok(Input::Start(started, plan)),
+            Job::Resume { records, budget, task_budget } => {
+                for record in &records {
+                    self.state.apply(record)?;
+                    self.console.lines(&self.state, record);
+                }
+                self.records = records;
+                self.clock = Clock::start(self.state.at.elapsed_ms);
+                Ok(Input::Resumed { lost: self.lost(), budget, task_budget })
+            }
+        }
+    }
+
+    /// What was under way, and what the streams of lost agents say they had used.
+    fn lost(&self) -> Vec<LostEffect> {
+        let usage = |key: &EffectKey| match key {
+            EffectKey::RunAgent { task, attempt } => {
+                let dir = self.session.attempt(task, *attempt);
+                let stream = std::fs::read(agent::Attempt::stream(&dir)).ok()?;
+                agent::of_stream(&String::from_utf8_lossy(&stream))
+            }
+            _ => None,
+        };
+        self.state.in_flight.iter().map(|key| LostEffect { key: key.clone(), usage: usage(key) }).collect()
+    }
+
+    async fn drive(&mut self, first: Input) -> Result<Verdict, DriverError> {
+        let (send, mut inputs) = unbounded_channel();
+        let mut signals = Signals::new()?;
+        self.turn(vec![first], &send)?;
+        loop {
+            if let Some((verdict, _)) = self.state.finished {
+                return Ok(verdict);
+            }
+            let batch = tokio::select! {
+                signal = signals.next() => vec![Input::Cancel { signal }],
+                input = inputs.recv() => batch(input, &mut inputs),
+                () = self.clock.sleep_until(self.state.next_wake_ms()) => vec![Input::Continue],
+            };
+            self.turn(batch, &send)?;
+        }
+    }
+
+    /// One turn: decide, make durable, take in, act.
+    fn turn(&mut self, inputs: Vec<Input>, send: &world::Send) -> Result<(), DriverError> {
+        let at = self.clock.now();
+        let mut effects = Vec::new();
+        let first = self.records.len();
+        for input in inputs {
+            self.take_in(step(&self.state, at, input), at, &mut effects)?;
+        }
+        loop {
+            let events = step(&self.state, at, Input::Continue);
+            if events.is_empty() {
+                break;
+            }
+            self.take_in(events, at, &mut effects)?;
+        }
+        let new = &self.records[first..];
+        // Usage alone may be lost with the power: the stream on disk still has it.
+        if new.iter().all(|r| matches!(r.event, Event::UsageReported { .. })) {
+            self.journal.flush()?;
+        } else {
+            self.journal.sync()?;
+        }
+        let milestone =
+            new.iter().any(|r| matches!(r.event, Event::CheckpointCreated { .. } | Event::PhaseStarted { .. }));
+        for effect in effects {
+            World::start(&self.world, effect, &self.state, send);
+        }
+        if milestone && self.state.finished.is_none() {
+            self.write_derived();
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, events: Vec<Event>, at: At, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
+        for event in events {
+            let record = Record { seq: self.state.seq + 1, at, event };
+            self.journal.append(&record)?;
+            self.state.apply(&record)?;
+            effects.extend(self.state.request(&record.event));
+            for line in self.console.lines(&self.state, &record) {
+                (self.sink)(&line);
+            }
+            self.records.push(record);
+        }
+        Ok(())
+    }
+
+    /// Derived files are for readers; one that cannot be written is said so and does not end the run.
+    fn write_derived(&self) {
+        let files = match report::files(&self.records) {
+            Ok(files) => files,
+            Err(error) => return tracing::error!("the reports cannot be made: {error}"),
+        };
+        for (name, content) in files.into_iter().filter(|(name, _)| self.log_to_file || name != "execution-log.md") {
+            if let Err(error) = write_atomic(&self.session.path().join(&name), content.as_bytes()) {
+                tracing::warn!("{name} cannot be written: {error}");
+            }
+        }
+    }
+}
+
+/// An input and those that wait behind it.
+fn batch(first: Option<Input>, inputs: &mut UnboundedReceiver<Input>) -> Vec<Input> {
+    let mut batch: Vec<Input> = first.into_iter().collect();
+    while let (true, Ok(input)) = (batch.len() < MAX_BATCH, inputs.try_recv()) {
+        batch.push(input);
+    }
+    batch
+}
+
+/// The signals that end a run in order.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// A terminal that goes away ends the run like a SIGTERM.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.hangup.recv() => SignalKind::terminate().as_raw_value(),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The real world's interpreter of effects: each runs on a thread of its own and answers with one `Input::Done`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::stops::Stops;
+use crate::agent::{self, Agent, Attempt};
+use crate::core::{
+    Broken, Commit, Effect, EffectKey, Ended, GateName, GateResult, GateSpec, Input, Outcome, State, TaskId, Usage,
+};
+use crate::gate::{self, GateRun};
+use crate::journal::{SessionDir, make_dir, write_atomic};
+use crate::plan::{self, PromptContext};
+use crate::prd;
+use crate::sandbox::{Order, Warden, child_env};
+use crate::workspace::{CaptureRequest, Integration, WorkspaceError, Workspaces};
+
+/// Where inputs go.
+pub(super) type Send = UnboundedSender<Input>;
+
+/// `workspace.setup` may take this long, milliseconds.
+const SETUP_LIMIT_MS: u64 = 1_800_000;
+
+/// What the world needs besides the state.
+pub struct WorldOptions {
+    /// The session's workspaces.
+    pub workspaces: Workspaces,
+    /// The session's directory.
+    pub session: SessionDir,
+    /// The agent.
+    pub agent: Agent,
+    /// `workspace.setup`.
+    pub setup: Option<String>,
+    /// The PRD's path in the repository, where it lies inside.
+    pub prd_path: Option<String>,
+    /// Our environment; children get an allow-listed part of it.
+    pub env: Vec<(String, String)>,
+    /// Further names that agents may see.
+    pub env_pass: Vec<String>,
+}
+
+/// The real world.
+pub struct World {
+    options: WorldOptions,
+    stops: Stops,
+    /// Held while the base tree is made: whoever needs it first makes it, the others wait.
+    base: Mutex<()>,
+}
+
+/// What an effect answers: an outcome, or why it could not be done.
+type Answer = Result<Outcome, Trouble>;
+
+/// Anything that keeps an effect from being done.
+enum Trouble {
+    Workspace(WorkspaceError),
+    Io(io::Error),
+    Setup(String),
+}
+
+impl From<WorkspaceError> for Trouble {
+    fn from(error: WorkspaceError) -> Self {
+        Self::Workspace(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Trouble {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Workspace(error) => Outcome::Broken(error.broken()),
+            Self::Io(error) => Outcome::Broken(Broken { message: error.to_string(), critical: false }),
+            Self::Setup(message) => Outcome::SetupFailed { message },
+        }
+    }
+}
+
+/// A piece of work, ready for a thread.
+type Work = Box<dyn FnOnce(&World, &Send) -> Answer + std::marker::Send>;
+
+impl World {
+    /// A world around its options.
+    pub fn new(options: WorldOptions) -> Self {
+        Self { options, stops: Stops::default(), base: Mutex::new(()) }
+    }
+
+    /// Starts an effect. Everything it needs of the state is taken along now.
+    pub(super) fn start(this: &Arc<Self>, effect: Effect, state: &State, send: &Send) {
+        let (key, work) = match effect {
+            Effect::StopAll => return this.stops.stop_all(),
+            Effect::StopAttempt { task, attempt } => return this.stops.stop(&EffectKey::RunAgent { task, attempt }),
+            effect => work(effect, state),
+        };
+        let (world, send) = (Arc::clone(this), send.clone());
+        tokio::task::spawn_blocking(move || {
+            let outcome = work(&world, &send).unwrap_or_else(Trouble::outcome);
+            world.stops.forget(&key);
+            // A driver that is gone needs no answer.
+            let _ = send.send(Input::Done(key, outcome));
+        });
+    }
+
+    fn attempt_dir(&self, task: &TaskId, attempt: u32) -> PathBuf {
+        self.options.session.attempt(task, attempt)
+    }
+
+    /// The base tree, made where it is not there yet (or no longer, after a resume).
+    fn ensure_base(&self) -> Result<(), Trouble> {
+        let _only_one = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let workspaces = &self.options.workspaces;
+        let marker = workspaces.base_dir().with_extension("ready");
+        if marker.exists() {
+            return Ok(());
+        }
+        let base = workspaces.create()?;
+        if let Some(setup) = &self.options.setup {
+            self.run_setup(setup, &base)?;
+        }
+        workspaces.freeze()?;
+        Ok(write_atomic(&marker, b"")?)
+    }
+
+    fn run_setup(&self, setup: &str, base: &Path) -> Result<(), Trouble> {
+        let log = self.options.session.path().join("setup.log");
+        let order = Order {
+            argv: vec!["sh".to_owned(), "-c".to_owned(), setup.to_owned()],
+            env: self.env(&[], &[]),
+            dir: base.to_owned(),
+            stdin: None,
+            stdout: log.clone(),
+            stderr: log.clone(),
+            limit_ms: SETUP_LIMIT_MS,
+            idle_ms: None,
+            grace_ms: 1000,
+            forward_json: false,
+        };
+        let warden = Warden::start(&order)?;
+        self.stops.register(EffectKey::Setup, warden.stopper());
+        let report = warden.wait(|_| {})?;
+        match report.ended {
+            Ended::Exited { code: 0 } => Ok(()),
+            ended => Err(Trouble::Setup(format!("{ended}; its log is {}\n{}", log.display(), tail(&log)))),
+        }
+    }
+
+    fn env(&self, pass: &[String], extra: &[(&str, String)]) -> Vec<(String, String)> {
+        child_env(self.options.env.iter().cloned(), pass, extra)
+    }
+}
+
+/// The key of an effect and the work behind it.
+fn work(effect: Effect, state: &State) -> (EffectKey, Work) {
+    match effect {
+        Effect::Setup => (EffectKey::Setup, Box::new(|world, _| world.ensure_base().map(|()| Outcome::Done))),
+        Effect::Prepare { task, attempt, onto } => {
+            let name = Workspaces::name_of(&task, attempt);
+            let work: Work = Box::new(move |world, _| {
+                world.ensure_base()?;
+                world.options.workspaces.prepare(&name, &onto)?;
+                Ok(Outcome::Done)
+            });
+            (EffectKey::Prepare { task, attempt }, work)
+        }
+        Effect::RunAgent { task, attempt, strategy, failures, limit_ms } => {
+            let launch = Launch::new(state, &task, attempt, strategy, &failures, limit_ms);
+            (EffectKey::RunAgent { task, attempt }, Box::new(move |world, send| launch.run(world, send)))
+        }
+        Effect::Capture { task, attempt, onto } => capture(state, task, attempt, onto),
+        Effect::Integrate { task, attempt, commit, onto, tip, wall_ms } => {
+            let message = integration_message(state, &task, attempt);
+            let work: Work = Box::new(move |world, _| {
+                let request = Integration { commit: &commit, onto: &onto, tip: &tip, message: &message, wall_ms };
+                Ok(Outcome::Merged(world.options.workspaces.integrate(&request)?))
+            });
+            (EffectKey::Integrate { task, attempt }, work)
+        }
+        Effect::RunGate { round, gate, commit, limit_ms } => run_gate(state, round, gate, commit, limit_ms),
+        Effect::Checkpoint { n, commit, advance } => checkpoint(state, n, commit, advance),
+        Effect::WriteStatus { status, tip, wall_ms } => write_status(state, status, tip, wall_ms),
+        Effect::Rollback { to } => {
+            let work: Work = Box::new(move |world, _| {
+                world.options.workspaces.rollback(&to)?;
+                Ok(Outcome::Done)
+            });
+            (EffectKey::Rollback, work)
+        }
+        // These two never get here: `start` carries them out itself.
+        Effect::StopAll | Effect::StopAttempt { .. } => (EffectKey::Setup, Box::new(|_, _| Ok(Outcome::Done))),
+    }
+}
+
+/// Everything an agent's thread takes along.
+struct Launch {
+    session: crate::core::SessionId,
+    task: Option<crate::core::Task>,
+    attempt: u32,
+    prompt: String,
+    limit_ms: u64,
+    idle_ms: u64,
+    grace_ms: u64,
+}
+
+impl Launch {
+    fn new(
+        state: &State,
+        task: &TaskId,
+        attempt: u32,
+        strategy: crate::core::Strategy,
+        failures: &[String],
+        limit_ms: u64,
+    ) -> Self {
+        let definition = state.task(task);
+        let prompt = match (&state.started, &state.plan, definition) {
+            (Some(started), Some(plan), Some(task)) => plan::prompt(&PromptContext {
+                prd: &started.prd,
+                plan,
+                settings: &started.settings,
+                task,
+                attempt,
+                strategy,
+                failures,
+            }),
+            _ => String::new(),
+        };
+        Self {
+            session: state.started.as_ref().map_or_else(|| "".into(), |s| s.session.clone()),
+            task: definition.cloned(),
+            attempt,
+            prompt,
+            limit_ms,
+            idle_ms: state.settings().map_or(limit_ms, |s| s.idle_ms),
+            grace_ms: state.settings().map_or(0, |s| s.grace_ms),
+        }
+    }
+
+    fn run(self, world: &World, send: &Send) -> Answer {
+        let Some(task) = &self.task else { return Err(Trouble::Io(io::ErrorKind::NotFound.into())) };
+        let (world_options, dir) = (&world.options, world.attempt_dir(&task.id, self.attempt));
+        let workspace = world_options.workspaces.attempt_dir(&task.id, self.attempt);
+        let attempt = Attempt {
+            session: &self.session,
+            task,
+            number: self.attempt,
+            prompt: &self.prompt,
+            workspace: &workspace,
+            dir: &dir,
+            limit_ms: self.limit_ms,
+            idle_ms: self.idle_ms,
+            grace_ms: self.grace_ms,
+        };
+        let order = agent::order(&world_options.agent, &attempt, |own| world.env(&world_options.env_pass, own))?;
+        let warden = Warden::start(&order)?;
+        let key = EffectKey::RunAgent { task: task.id.clone(), attempt: self.attempt };
+        world.stops.register(key, warden.stopper());
+        let mut usage = Usage::default();
+        let report = warden.wait(|line| {
+            if let Some(reported) = agent::of_line(line) {
+                usage = usage.max(reported);
+                let _ = send.send(Input::Usage { task: task.id.clone(), attempt: self.attempt, usage });
+            }
+        })?;
+        Ok(Outcome::Agent(agent::report(&world_options.agent, &dir, report, usage)))
+    }
+}
+
+fn capture(state: &State, task: TaskId, attempt: u32, onto: Commit) -> (EffectKey, Work) {
+    let title = state.task(&task).map_or("", |t| t.title.as_str());
+    let message = format!("{task} attempt {attempt}: {title}\n");
+    let name = Workspaces::name_of(&task, attempt);
+    let key = EffectKey::Capture { task: task.clone(), attempt };
+    let work: Work = Box::new(move |world, _| {
+        let patch = world.attempt_dir(&task, attempt).join("changes.patch");
+        let request = CaptureRequest { name: &name, onto: &onto, message: &message, patch: &patch };
+        Ok(Outcome::Captured(world.options.workspaces.capture(&request)?))
+    });
+    (key, work)
+}
+
+/// Subject, then the trailers by which a resume and a reader find the task again.
+fn integration_message(state: &State, task: &TaskId, attempt: u32) -> String {
+    let session = state.started.as_ref().map_or("", |s| s.session.as_str());
+    let definition = state.task(task);
+    let title: String =
+        definition.map_or("", |t| t.title.as_str()).chars().filter(|c| !c.is_control()).take(100).collect();
+    let mut message =
+        format!("{task}: {title}\n\nMaestro-Session: {session}\nMaestro-Task: {task}\nMaestro-Attempt: {attempt}\n");
+    for requirement in definition.into_iter().flat_map(|t| &t.requirements) {
+        message.push_str(&format!("Maestro-Requirement: {requirement}\n"));
+    }
+    message
+}
+
+fn run_gate(state: &State, round: u32, gate: GateName, commit: Commit, limit_ms: u64) -> (EffectKey, Work) {
+    let key = EffectKey::Gate { round, gate: gate.clone() };
+    let spec = state.gate(&gate).cloned();
+    let grace_ms = state.settings().map_or(0, |s| s.grace_ms);
+    let own_key = key.clone();
+    let work: Work = Box::new(move |world, _| {
+        let Some(spec) = spec else { return Err(Trouble::Io(io::ErrorKind::NotFound.into())) };
+        let result = gate_result(world, own_key, &spec, round, &commit, (limit_ms, grace_ms))?;
+        Ok(Outcome::Gate(result))
+    });
+    (key, work)
+}
+
+fn gate_result(
+    world: &World,
+    key: EffectKey,
+    spec: &GateSpec,
+    round: u32,
+    commit: &Commit,
+    (limit_ms, grace_ms): (u64, u64),
+) -> Result<GateResult, Trouble> {
+    world.ensure_base()?;
+    let name = format!("gate-{round}-{}", spec.name);
+    let dir = world.options.session.gate(round, spec.name.as_str());
+    make_dir(&dir)?;
+    let tree = world.options.workspaces.prepare(&name, commit)?;
+    // Gates run code that agents wrote: they get no variable that was passed to agents.
+    let env = world.env(&[], &[]);
+    let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limit_ms, grace_ms };
+    let result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
+    write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
+    world.options.workspaces.discard(&name)?;
+    Ok(result)
+}
+
+fn checkpoint(state: &State, n: u32, commit: Commit, advance: bool) -> (EffectKey, Work) {
+    let started = state.started.as_ref();
+    let branch = started.filter(|_| advance).map(|s| (s.branch.clone(), s.branch_was.clone()));
+    let was = state.branch_at().cloned();
+    let work: Work = Box::new(move |world, _| {
+        let branch = branch.as_ref().map(|(name, first)| (name.as_str(), was.as_ref().or(first.as_ref())));
+        world.options.workspaces.checkpoint(n, &commit, branch)?;
+        Ok(Outcome::Done)
+    });
+    (EffectKey::Checkpoint { n }, work)
+}
+
+/// Writes the PRD's status as it will stand on the result branch.
+fn write_status(state: &State, status: String, tip: Commit, wall_ms: i64) -> (EffectKey, Work) {
+    let started = state.started.as_ref();
+    let session = started.map_or("", |s| s.session.as_str()).to_owned();
+    let work: Work = Box::new(move |world, _| {
+        let Some(path) = &world.options.prd_path else { return Ok(Outcome::StatusWritten(None)) };
+        let workspaces = &world.options.workspaces;
+        let Some(bytes) = workspaces.file_at(&tip, path)? else { return Ok(Outcome::StatusWritten(None)) };
+        let updated_at = jiff::Timestamp::from_millisecond(wall_ms).map(|t| t.to_string()).unwrap_or_default();
+        let bookkeeping = prd::Bookkeeping {
+            status: Some(&status),
+            updated_at: Some(&updated_at),
+            updated_at_commit: Some(tip.as_str()),
+            related_issues: None,
+        };
+        let edited = prd::parse(path, &bytes).and_then(|document| prd::write_back(&document, &bookkeeping));
+        let edited = match edited {
+            Ok(edited) => edited,
+            Err(error) => {
+                tracing::warn!("the PRD's status is not written back: {error}");
+                return Ok(Outcome::StatusWritten(None));
+            }
+        };
+        let message = format!("docs: set the PRD's status to {status}\n\nMaestro-Session: {session}\n");
+        let commit = workspaces.replace_file(path, edited.as_bytes(), &tip, &message, wall_ms)?;
+        Ok(Outcome::StatusWritten(commit))
+    });
+    (EffectKey::WriteStatus, work)
+}
+
+/// The last kilobytes of a log.
+fn tail(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned()
+}

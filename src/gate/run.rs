@@ -1,0 +1,245 @@
+//! Running one gate under the warden and making a result of what came back.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::junit;
+use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestCase, TestStatus};
+use crate::sandbox::{Order, Report, Stopper, Warden};
+
+/// Bytes of the log that a result carries.
+const LOG_TAIL_BYTES: u64 = 4096;
+/// Test cases that a result carries.
+const LISTED_CASES: usize = 2000;
+
+/// One run of a gate.
+pub struct GateRun<'a> {
+    /// The gate.
+    pub spec: &'a GateSpec,
+    /// A fresh tree of the commit under test.
+    pub tree: &'a Path,
+    /// Where the log goes.
+    pub log: &'a Path,
+    /// The gate's whole environment.
+    pub env: Vec<(String, String)>,
+    /// Wall-clock limit, milliseconds.
+    pub limit_ms: u64,
+    /// Time between the gentle and the hard end, milliseconds.
+    pub grace_ms: u64,
+}
+
+/// Runs a gate. `on_start` gets the handle that ends it.
+///
+/// # Errors
+/// The warden cannot be started.
+pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<GateResult> {
+    let dir = gate.tree.join(&gate.spec.dir);
+    if let Some(missing) = missing_tool(&gate.spec.run, &gate.env) {
+        return Ok(bare(GateStatus::Skipped, format!("`{missing}` is not installed here")));
+    }
+    if !dir.is_dir() {
+        return Ok(bare(
+            GateStatus::Inconclusive,
+            format!("its directory `{}` does not exist in this tree", gate.spec.dir),
+        ));
+    }
+    let report_path = gate.spec.report.as_ref().map(|r| dir.join(r));
+    if let Some(path) = &report_path {
+        // A report that is part of the tree was not written by this run.
+        let _ = std::fs::remove_file(path);
+    }
+    let order = Order {
+        argv: vec!["sh".to_owned(), "-c".to_owned(), gate.spec.run.clone()],
+        env: gate.env.clone(),
+        dir,
+        stdin: None,
+        stdout: gate.log.to_owned(),
+        stderr: gate.log.to_owned(),
+        limit_ms: gate.limit_ms,
+        idle_ms: None,
+        grace_ms: gate.grace_ms,
+        forward_json: false,
+    };
+    let warden = Warden::start(&order)?;
+    on_start(warden.stopper());
+    let report = warden.wait(|_| {})?;
+    let cases = report_path.as_deref().map(junit::read);
+    Ok(judge(gate.spec, report, cases, tail(gate.log)))
+}
+
+/// Exit status and report together decide.
+fn judge(
+    spec: &GateSpec,
+    report: Report,
+    cases: Option<Result<Vec<TestCase>, String>>,
+    log_tail: String,
+) -> GateResult {
+    let (cases, unreadable) = match cases {
+        Some(Ok(cases)) => (cases, None),
+        Some(Err(why)) => (Vec::new(), Some(why)),
+        None => (Vec::new(), None),
+    };
+    let counts = count(&cases);
+    let failed = counts.get("failed").copied().unwrap_or(0);
+    let (status, summary) = match &report.ended {
+        Ended::Exited { code: 126 | 127 } => {
+            (GateStatus::Skipped, "its command or a tool it needs is not installed here".to_owned())
+        }
+        Ended::Exited { .. } if no_pytest(&log_tail) => {
+            (GateStatus::Skipped, "pytest is not installed here".to_owned())
+        }
+        Ended::Exited { code: 0 } => match unreadable {
+            Some(why) => (GateStatus::Inconclusive, why),
+            None if failed > 0 => (GateStatus::Failed, format!("exit status 0, but its report says {}", show(&counts))),
+            None if spec.report.is_some() && counts.get("passed").is_none() => {
+                (GateStatus::Inconclusive, "its report holds no test that ran".to_owned())
+            }
+            None => (GateStatus::Passed, show(&counts)),
+        },
+        Ended::Exited { code } => (GateStatus::Failed, join(format!("exit status {code}"), &counts)),
+        ended => (GateStatus::Inconclusive, format!("it gave no result ({ended})")),
+    };
+    GateResult {
+        status,
+        ended: report.ended,
+        duration_ms: report.duration_ms,
+        summary,
+        cases: bounded(cases),
+        counts,
+        log_tail,
+    }
+}
+
+fn bare(status: GateStatus, summary: String) -> GateResult {
+    let message = summary.clone();
+    GateResult {
+        status,
+        ended: Ended::NotStarted { message },
+        duration_ms: 0,
+        summary,
+        cases: Vec::new(),
+        counts: BTreeMap::new(),
+        log_tail: String::new(),
+    }
+}
+
+/// Failed cases are kept first: they are what somebody will look for.
+fn bounded(mut cases: Vec<TestCase>) -> Vec<TestCase> {
+    if cases.len() > LISTED_CASES {
+        cases.sort_by_key(|c| c.status != TestStatus::Failed);
+        cases.truncate(LISTED_CASES);
+    }
+    cases
+}
+
+fn count(cases: &[TestCase]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for case in cases {
+        let name = match case.status {
+            TestStatus::Passed => "passed",
+            TestStatus::Failed => "failed",
+            TestStatus::Skipped => "skipped",
+        };
+        *counts.entry(name.to_owned()).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn show(counts: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<String> = counts.iter().rev().map(|(name, n)| format!("{n} {name}")).collect();
+    if parts.is_empty() { "exit status 0".to_owned() } else { parts.join(", ") }
+}
+
+fn join(what: String, counts: &BTreeMap<String, u64>) -> String {
+    if counts.is_empty() { what } else { format!("{what}; {}", show(counts)) }
+}
+
+/// Python itself is there, so only its own words tell that pytest is not.
+fn no_pytest(log: &str) -> bool {
+    log.trim_end().ends_with("No module named pytest")
+}
+
+/// The program a command begins with, if it is plainly a program and not on the PATH.
+fn missing_tool<'a>(command: &'a str, env: &[(String, String)]) -> Option<&'a str> {
+    let word = command.split_whitespace().next()?;
+    let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
+    let builtin = [
+        "cd", "test", "exit", "true", "false", "set", "export", "if", "for", "while", "echo", "exec", "eval",
+        "command", "umask", "ulimit", "trap", "case", "until", "unset", "wait", "printf", "read", "type", "shift",
+        "return",
+    ];
+    if !plain || builtin.contains(&word) {
+        return None;
+    }
+    let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+    let found = std::env::split_paths(path).any(|dir| dir.join(word).is_file());
+    (!found).then_some(word)
+}
+
+/// The end of a file; empty where it cannot be read.
+fn tail(path: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{GateKind, GateName};
+
+    fn spec(report: bool) -> GateSpec {
+        GateSpec {
+            name: GateName::new("test"),
+            kind: GateKind::Test,
+            run: "x".to_owned(),
+            dir: ".".to_owned(),
+            timeout_ms: 1,
+            required: true,
+            report: report.then(|| "r.xml".to_owned()),
+            requirements: Vec::new(),
+            detected: false,
+        }
+    }
+
+    fn check(ended: Ended, cases: Option<Result<Vec<TestStatus>, &str>>, log: &str, expected: GateStatus) {
+        let case = |status| TestCase {
+            classname: String::new(),
+            name: "n".to_owned(),
+            status,
+            time_ms: 0,
+            message: String::new(),
+        };
+        let report = Report { ended, duration_ms: 0, leaked_processes: 0, stdout_bytes: 0 };
+        let spec = spec(cases.is_some());
+        let cases = cases.map(|c| c.map(|c| c.into_iter().map(case).collect()).map_err(str::to_owned));
+        let result = judge(&spec, report, cases, log.to_owned());
+        assert_eq!(result.status, expected, "{result:?}");
+    }
+
+    #[test]
+    fn green_needs_exit_status_and_report() {
+        let ok = || Ended::Exited { code: 0 };
+        check(ok(), None, "error: lots of them", GateStatus::Passed);
+        check(ok(), Some(Ok(vec![TestStatus::Passed])), "", GateStatus::Passed);
+        check(ok(), Some(Ok(vec![TestStatus::Passed, TestStatus::Failed])), "", GateStatus::Failed);
+        check(ok(), Some(Ok(vec![])), "", GateStatus::Inconclusive);
+        check(ok(), Some(Ok(vec![TestStatus::Skipped])), "", GateStatus::Inconclusive);
+        check(ok(), Some(Err("not written")), "", GateStatus::Inconclusive);
+        check(Ended::Exited { code: 1 }, Some(Ok(vec![TestStatus::Passed])), "", GateStatus::Failed);
+    }
+
+    #[test]
+    fn a_missing_tool_is_skipped_and_a_timeout_proves_nothing() {
+        check(Ended::Exited { code: 127 }, None, "", GateStatus::Skipped);
+        check(Ended::Exited { code: 1 }, None, "/usr/bin/python3: No module named pytest\n", GateStatus::Skipped);
+        check(Ended::Timeout { limit_ms: 5 }, None, "", GateStatus::Inconclusive);
+    }
+}

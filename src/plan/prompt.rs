@@ -1,0 +1,110 @@
+//! The prompt of an attempt: purpose, task, context, what is expected, what is forbidden, what failed before.
+//! Built from the approved PRD's words only.
+
+use std::fmt::Write;
+
+use crate::core::{Plan, PrdSummary, Settings, Strategy, Task};
+
+/// A failure told to the next attempt is cut to this many characters.
+const MAX_FAILURE_CHARS: usize = 4000;
+
+/// What a prompt is made of.
+pub struct PromptContext<'a> {
+    /// The PRD.
+    pub prd: &'a PrdSummary,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The rules.
+    pub settings: &'a Settings,
+    /// The task.
+    pub task: &'a Task,
+    /// Which attempt.
+    pub attempt: u32,
+    /// What is different about it.
+    pub strategy: Strategy,
+    /// What failed before, oldest first.
+    pub failures: &'a [String],
+}
+
+/// Builds the prompt. Same context, same bytes.
+pub fn prompt(context: &PromptContext<'_>) -> String {
+    let mut text = String::new();
+    purpose(&mut text, context);
+    failures(&mut text, context);
+    work(&mut text, context.task);
+    surroundings(&mut text, context);
+    constraints(&mut text, context);
+    text
+}
+
+// Writing to a String cannot fail, so the results are dropped.
+
+fn purpose(text: &mut String, context: &PromptContext<'_>) {
+    let task = context.task;
+    let _ = writeln!(text, "# {}: {}\n", task.id, task.title);
+    let _ = writeln!(text, "PURPOSE\nThis task is part of \"{}\". Your role: {}.", context.prd.title, task.role);
+    for id in &task.requirements {
+        if let Some(requirement) = context.prd.requirements.iter().find(|r| r.id == *id) {
+            let _ = writeln!(text, "It serves {id} ({:?}): {}", requirement.priority, requirement.text);
+        }
+    }
+    if !task.acceptance.is_empty() {
+        let _ = writeln!(text, "\nIt is done when all of this holds:");
+        for criterion in &task.acceptance {
+            let _ = writeln!(text, "- {}", criterion.replace('\n', "\n  "));
+        }
+    }
+}
+
+fn failures(text: &mut String, context: &PromptContext<'_>) {
+    if context.failures.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nWHAT FAILED BEFORE\nThis is attempt {} ({}).", context.attempt, context.strategy.name());
+    for failure in context.failures {
+        let cut: String = failure.chars().take(MAX_FAILURE_CHARS).collect();
+        let _ = writeln!(text, "- {}", cut.replace('\n', "\n  "));
+    }
+    let _ = writeln!(text, "Choose another approach than the one that failed.");
+}
+
+fn work(text: &mut String, task: &Task) {
+    if !task.description.is_empty() {
+        let _ = writeln!(text, "\nTASK\n{}", task.description);
+    }
+}
+
+fn surroundings(text: &mut String, context: &PromptContext<'_>) {
+    let task = context.task;
+    if task.depends_on.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nCONTEXT\nThese tasks are finished and their changes are in your tree:");
+    for id in &task.depends_on {
+        let title = context.plan.task(id).map_or("", |t| t.title.as_str());
+        let _ = writeln!(text, "- {id}: {title}");
+    }
+}
+
+fn constraints(text: &mut String, context: &PromptContext<'_>) {
+    let task = context.task;
+    let _ = writeln!(
+        text,
+        "\nEXPECTED\nThe change itself, in the files of the current directory. It need not be committed."
+    );
+    let _ = writeln!(
+        text,
+        "\nCONSTRAINTS\n- Ask nothing: nobody can answer. Decide, and leave the reason where a reader finds it."
+    );
+    if !task.owns.is_empty() {
+        let _ = writeln!(text, "- Change only: {}", task.owns.join(", "));
+    }
+    if !context.settings.protect.is_empty() {
+        let _ = writeln!(text, "- Never change: {}", context.settings.protect.join(", "));
+    }
+    let _ =
+        writeln!(text, "- Stay in the current directory. There are {} s.", context.settings.task_duration_ms / 1000);
+    if task.no_op {
+        let _ = writeln!(text, "- Ending without a change is fine for this task.");
+    }
+}

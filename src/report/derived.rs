@@ -1,0 +1,100 @@
+//! The session's derived files: everything in its directory that is not the journal, as (relative path, content).
+//! Records flow in, files flow out; the caller writes them. Losing any of them loses nothing.
+
+use serde_json::json;
+
+use super::ReportError;
+use super::console::execution_log;
+use super::json::{json as report_json, pretty};
+use super::junit::junit;
+use super::markdown::final_report;
+use super::model::Report;
+use super::model_work::{AttemptOutcome, TaskStanding};
+use crate::core::event::{Phase, Record};
+use crate::core::replay;
+
+/// Every derived file of a session.
+///
+/// # Errors
+/// The first record that cannot follow what came before it, or an XML writer that gave up.
+pub fn files(records: &[Record]) -> Result<Vec<(String, String)>, ReportError> {
+    let state = replay(records)?;
+    let report = Report::of(&state, records);
+    let work_dir = state.started.as_ref().map(|s| s.work_dir.clone()).unwrap_or_default();
+    let mut files = vec![
+        ("metadata.json", pretty(&metadata(&report, &work_dir))),
+        ("decisions.json", pretty(&report.decisions)),
+        ("checkpoints.json", pretty(&report.checkpoints)),
+        ("execution-log.md", execution_log(records)),
+        ("final-report.md", final_report(&report)),
+        ("report.json", report_json(&report)),
+        ("junit.xml", junit(&report)?),
+    ];
+    if let Some(plan) = &state.plan {
+        files.push(("plan.json", pretty(plan)));
+    }
+    Ok(files.into_iter().map(|(path, content)| (path.to_owned(), content)).collect())
+}
+
+fn metadata(report: &Report, work_dir: &str) -> serde_json::Value {
+    let remaining = report.tasks.iter().filter(|t| is_left(t.status)).count();
+    let recovered = report.tasks.iter().filter(|t| t.status.is_success());
+    let recovered = recovered.flat_map(|t| &t.attempts).filter(|a| a.outcome == AttemptOutcome::Failed).count();
+    json!({
+        "session_id": report.session,
+        "feature_request": report.prd.title,
+        "status": report.verdict,
+        "current_phase": report.phase.map(Phase::title),
+        "start_time": report.timing.started,
+        "git_context": {
+            "branch": report.result.branch,
+            "worktree": work_dir,
+            "initial_commit": report.base.commit,
+        },
+        "statistics": {
+            "tasks_completed": report.tasks_succeeded(),
+            "tasks_remaining": remaining,
+            "checkpoints_created": report.metrics.checkpoints,
+            "errors_recovered": recovered,
+        },
+    })
+}
+
+fn is_left(standing: TaskStanding) -> bool {
+    matches!(standing, TaskStanding::Running | TaskStanding::Waiting | TaskStanding::Parked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn file(name: &str) -> String {
+        let files = files(&testing::journal()).expect("legal");
+        files.into_iter().find(|(path, _)| path == name).expect("a file of that name").1
+    }
+
+    #[test]
+    fn metadata_counts_what_is_done_and_what_was_recovered() {
+        let metadata: serde_json::Value = serde_json::from_str(&file("metadata.json")).expect("JSON");
+        assert_eq!(metadata["status"], "failed");
+        assert_eq!(
+            metadata["statistics"],
+            json!({"tasks_completed": 2, "tasks_remaining": 0, "checkpoints_created": 1, "errors_recovered": 1})
+        );
+    }
+
+    #[test]
+    fn the_same_records_give_the_same_bytes() {
+        let records = testing::journal();
+        assert_eq!(files(&records).expect("legal"), files(&records).expect("legal"));
+    }
+
+    #[test]
+    fn every_prefix_of_a_journal_has_its_files() {
+        let records = testing::journal();
+        for end in 0..=records.len() {
+            assert!(files(&records[..end]).is_ok(), "the first {end} records");
+        }
+    }
+}

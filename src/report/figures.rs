@@ -1,0 +1,83 @@
+//! The report's figures: budget and metrics. The rest of the report and the state flow in, numbers flow out.
+
+use super::format::{len, len32, share};
+use super::model::{AmountBudget, BudgetReport, DurationBudget, Metrics, Report, ResourceUse, StoppedBy};
+use super::model_work::{AttemptOutcome, AttemptReport, TaskReport};
+use crate::core::budget::{Budget, Resource, UsageSource};
+use crate::core::event::{Event, Record, StopCause};
+use crate::core::state::State;
+
+/// Limits, and what was used of them.
+pub(super) fn budget(state: &State, report: &Report) -> BudgetReport {
+    let limits = state.settings().map_or_else(Budget::default, |s| s.budget);
+    let (used, committed) = (state.ledger.used(), state.ledger.committed());
+    let amount = |resource| AmountBudget {
+        limit: limits.limit(resource),
+        used: used.get(resource),
+        reserved: committed.get(resource).saturating_sub(used.get(resource)),
+    };
+    BudgetReport {
+        duration: DurationBudget { limit_ms: limits.limit(Resource::Duration), used_ms: state.at.elapsed_ms },
+        tokens: amount(Resource::Tokens),
+        api_calls: amount(Resource::ApiCalls),
+        cost_microusd: amount(Resource::Cost),
+        source: source(report).to_owned(),
+        stopped_by: stopped_by(state),
+    }
+}
+
+/// Whether the figures of agents can be trusted to be all there are.
+fn source(report: &Report) -> &'static str {
+    let attempts = report.tasks.iter().flat_map(|t| &t.attempts).filter(|a| a.outcome != AttemptOutcome::Running);
+    let (mut said, mut silent) = (false, false);
+    for attempt in attempts {
+        let reported = attempt.usage.source == UsageSource::Reported;
+        said |= reported;
+        silent |= !reported;
+    }
+    match (said, silent) {
+        (true, false) => "reported",
+        (true, true) => "partial",
+        (false, _) => "none",
+    }
+}
+
+fn stopped_by(state: &State) -> Option<StoppedBy> {
+    match state.stop {
+        Some(StopCause::Budget { resource, used, limit, soft }) => Some(StoppedBy { resource, used, limit, soft }),
+        _ => None,
+    }
+}
+
+/// Rates and shares.
+pub(super) fn metrics(report: &Report, records: &[Record]) -> Metrics {
+    let stumbled: Vec<&TaskReport> = report.tasks.iter().filter(|t| t.attempts.iter().any(has_failed)).collect();
+    let recovered = stumbled.iter().filter(|t| t.status.is_success()).count();
+    let (passed, tests) = report.tests();
+    let happened = |is: fn(&Event) -> bool| len(records.iter().filter(|r| is(&r.event)).count());
+    Metrics {
+        autonomy_ratio: share(len(report.tasks_succeeded()), len(report.tasks.len())),
+        recovery_rate: share(len(recovered), len(stumbled.len())),
+        test_pass_rate: share(passed, tests),
+        rollback_success: share(
+            happened(|e| matches!(e, Event::RolledBack)),
+            happened(|e| matches!(e, Event::RollbackStarted { .. })),
+        ),
+        checkpoints: len32(report.checkpoints.iter().filter(|c| c.tag.is_some()).count()),
+        resource_use: resource_use(&report.budget),
+    }
+}
+
+fn has_failed(attempt: &AttemptReport) -> bool {
+    attempt.outcome == AttemptOutcome::Failed
+}
+
+fn resource_use(budget: &BudgetReport) -> ResourceUse {
+    let of = |amount: &AmountBudget| share(amount.used, amount.limit?);
+    ResourceUse {
+        duration: budget.duration.limit_ms.and_then(|limit| share(budget.duration.used_ms, limit)),
+        tokens: of(&budget.tokens),
+        api_calls: of(&budget.api_calls),
+        cost: of(&budget.cost_microusd),
+    }
+}

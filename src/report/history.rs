@@ -1,0 +1,99 @@
+//! Reading decisions, faults and checkpoints off records, in the order in which they happened.
+
+use super::format::{rfc3339, rounded};
+use super::model::{CheckpointReport, DecisionReport, FaultReport};
+use crate::core::decision::{Decision, DecisionKind};
+use crate::core::event::{Event, Record, SessionStarted, TaskStatus};
+use crate::core::fault::{Fault, FaultClass};
+use crate::core::id::TaskId;
+use crate::core::state::{Checkpoint, State};
+use crate::core::time::At;
+
+/// Every decision.
+pub(super) fn decisions(records: &[Record]) -> Vec<DecisionReport> {
+    let decided = |record: &Record| match &record.event {
+        Event::Decided { decision } => Some(decision_report(record.at, decision)),
+        _ => None,
+    };
+    records.iter().filter_map(decided).collect()
+}
+
+fn decision_report(at: At, decision: &Decision) -> DecisionReport {
+    let others = decision.options.iter().map(|o| o.name.clone()).filter(|name| *name != decision.choice);
+    DecisionReport {
+        at: rfc3339(at.wall_ms),
+        at_ms: at.wall_ms,
+        kind: decision.kind,
+        task: decision.task.as_ref().map(ToString::to_string),
+        context: decision.context.clone(),
+        options: decision.options.clone(),
+        choice: decision.choice.clone(),
+        rationale: decision.rationale.clone(),
+        confidence: rounded(decision.confidence),
+        alternatives: others.collect(),
+        impact: decision.impact.clone(),
+    }
+}
+
+/// Every fault, with what was done about it.
+pub(super) fn faults(records: &[Record]) -> Vec<FaultReport> {
+    records.iter().enumerate().filter_map(|(i, record)| fault(record, &records[i + 1..])).collect()
+}
+
+fn fault(record: &Record, later: &[Record]) -> Option<FaultReport> {
+    let at = record.at;
+    match &record.event {
+        Event::AttemptFailed { task, attempt, fault } => {
+            let followed_by = later.iter().find_map(|r| answer(&r.event, task)).unwrap_or_default();
+            Some(FaultReport { task: Some(task.to_string()), attempt: Some(*attempt), followed_by, ..of(at, fault) })
+        }
+        Event::EffectBroken { key, broken } => {
+            let class = if broken.critical { FaultClass::Critical } else { FaultClass::Environment };
+            Some(of(at, &Fault::new(class, "broken", format!("{key}: {}", broken.message))))
+        }
+        Event::SetupFailed { message } => Some(of(at, &Fault::new(FaultClass::Environment, "setup", message.clone()))),
+        _ => None,
+    }
+}
+
+fn of(at: At, fault: &Fault) -> FaultReport {
+    FaultReport {
+        at: rfc3339(at.wall_ms),
+        task: None,
+        attempt: None,
+        class: fault.class,
+        reason: fault.reason.clone(),
+        message: fault.message.clone(),
+        followed_by: String::new(),
+    }
+}
+
+/// What an event says about how a task's fault was answered.
+fn answer(event: &Event, task: &TaskId) -> Option<String> {
+    match event {
+        Event::Decided { decision }
+            if decision.kind == DecisionKind::Recovery && decision.task.as_ref() == Some(task) =>
+        {
+            Some(decision.choice.clone())
+        }
+        Event::RetryScheduled { task: t, strategy, .. } if t == task => Some(strategy.name().to_owned()),
+        Event::TaskParked { task: t, .. } if t == task => Some("wait for a later run".to_owned()),
+        Event::TaskSettled { task: t, status: TaskStatus::Failed | TaskStatus::Blocked, .. } if t == task => {
+            Some("give the task up".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Every checkpoint, the base commit first.
+pub(super) fn checkpoints(state: &State, started: &SessionStarted) -> Vec<CheckpointReport> {
+    let report = |c: &Checkpoint| CheckpointReport {
+        n: c.n,
+        commit: c.commit.to_string(),
+        tag: (c.n > 0 && c.durable).then(|| format!("maestro/{}/{}", started.session, c.n)),
+        reason: c.reason.clone(),
+        moved_branch: c.advance && c.durable,
+        at: rfc3339(c.at.wall_ms),
+    };
+    state.checkpoints.iter().map(report).collect()
+}

@@ -1,0 +1,310 @@
+//! The sections of `final-report.md`, each a function from the report to Markdown. Text that did not come from this
+//! program goes through `md` or a code block, without exception.
+
+use std::collections::BTreeMap;
+
+use super::format::{amount, count, duration, len, resource, usd};
+use super::markdown::{list, md, table};
+use super::model::{AmountBudget, DecisionReport, Report};
+use super::model_work::{GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
+use crate::core::decision::DecisionKind;
+use crate::core::effect::{FileChange, TestStatus};
+use crate::core::evidence::RequirementStatus;
+use crate::text::markdown_code_block;
+
+pub(super) fn summary(report: &Report) -> String {
+    let (passed, tests) = report.tests();
+    let tests = if tests == 0 { "none were run".to_owned() } else { format!("{passed} of {tests} passed") };
+    let base = report.base.branch.as_deref().unwrap_or("detached");
+    let mut items = vec![
+        format!("Feature: {} ({})", md(&report.prd.feature), md(&report.prd.path)),
+        format!("Session: {}", md(&report.session)),
+        format!("Base: {} ({})", md(short(&report.base.commit)), md(base)),
+        format!("Duration: {}", duration(report.timing.elapsed_ms)),
+        format!("Tasks: {} of {}", report.tasks_succeeded(), report.tasks.len()),
+        format!("Tests: {tests}"),
+        format!("Checkpoints: {}", report.metrics.checkpoints),
+        format!("Isolation: {}", md(&report.isolation.level)),
+    ];
+    items.extend(report.notes.iter().map(|note| format!("Note: {}", md(note))));
+    let warning = |w: &crate::core::Warning| format!("PRD line {}: {}", w.line, md(&w.message));
+    items.extend(report.prd.warnings.iter().map(warning));
+    list(items)
+}
+
+pub(super) fn decisions(report: &Report) -> String {
+    if report.decisions.is_empty() {
+        return "None were needed.".to_owned();
+    }
+    let mut by_kind: BTreeMap<DecisionKind, Vec<&DecisionReport>> = BTreeMap::new();
+    for decision in &report.decisions {
+        by_kind.entry(decision.kind).or_default().push(decision);
+    }
+    let section = |(kind, all): (DecisionKind, Vec<&DecisionReport>)| {
+        format!("### {}\n\n{}\n", heading(kind), list(all.into_iter().map(decision_line)))
+    };
+    by_kind.into_iter().map(section).collect()
+}
+
+fn heading(kind: DecisionKind) -> String {
+    // The name in the journal, as words: a kind that is added later needs no second list here.
+    let name =
+        serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " "))).unwrap_or_default();
+    let mut chars = name.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn decision_line(decision: &DecisionReport) -> String {
+    let task = decision.task.as_ref().map(|t| format!("{}: ", md(t))).unwrap_or_default();
+    let others = md(&decision.alternatives.join(", "));
+    let others = if others.is_empty() { others } else { format!("; not taken: {others}") };
+    let (choice, why) = (md(&decision.choice), md(&decision.rationale));
+    format!("{task}**{choice}** — {why} (confidence {:.2}{others})", decision.confidence)
+}
+
+pub(super) fn changes(report: &Report) -> String {
+    let changes = &report.changes;
+    if changes.files.is_empty() {
+        return "No file was changed.".to_owned();
+    }
+    let (created, modified, deleted) = (changes.created, changes.modified, changes.deleted);
+    let mut text = format!(
+        "{} changed: {created} created, {modified} modified, {deleted} deleted.\n\n",
+        count(len(changes.files.len()), "file")
+    );
+    let row =
+        |f: &FileChange| vec![md(&f.path), kind_of_change(f.status).to_owned(), format!("+{} −{}", f.added, f.removed)];
+    let rows: Vec<Vec<String>> = changes.files.iter().map(row).collect();
+    text.push_str(&table(&["File", "Change", "Lines"], &rows));
+    if changes.not_listed > 0 {
+        text.push_str(&format!("\nand {} that no list holds\n", changes.not_listed));
+    }
+    text
+}
+
+fn kind_of_change(status: char) -> &'static str {
+    match status {
+        'A' => "created",
+        'D' => "deleted",
+        'T' => "type changed",
+        _ => "modified",
+    }
+}
+
+pub(super) fn testing(report: &Report) -> String {
+    let tested: Vec<&GateReport> =
+        report.gates.iter().filter(|g| !g.cases.is_empty() || !g.counts.is_empty()).collect();
+    if tested.is_empty() {
+        return "No gate reported test cases.".to_owned();
+    }
+    let rows: Vec<Vec<String>> = tested.iter().map(|g| test_row(g)).collect();
+    let mut text = table(&["Suite", "Passed", "Failed", "Skipped"], &rows);
+    let cases = tested.iter().flat_map(|g| g.cases.iter().map(move |c| (g, c)));
+    let red = cases.filter(|(_, c)| c.status == TestStatus::Failed);
+    let red =
+        list(red.map(|(g, c)| format!("{} · {} {}: {}", md(&g.name), md(&c.classname), md(&c.name), md(&c.message))));
+    if !red.is_empty() {
+        text.push_str(&format!("\nFailed tests:\n\n{red}"));
+    }
+    text
+}
+
+fn test_row(gate: &GateReport) -> Vec<String> {
+    let (passed, ran) = gate.tests();
+    let skipped = gate.counts.get("skipped").copied();
+    let listed = || len(gate.cases.iter().filter(|c| c.status == TestStatus::Skipped).count());
+    vec![md(&gate.name), passed.to_string(), (ran - passed).to_string(), skipped.unwrap_or_else(listed).to_string()]
+}
+
+pub(super) fn gates(report: &Report) -> String {
+    if report.gates.is_empty() {
+        return "No gate is configured, and none was found in the repository.".to_owned();
+    }
+    let yes_no = |yes: bool| String::from(if yes { "yes" } else { "no" });
+    let row = |g: &GateReport| {
+        vec![
+            md(&g.name),
+            g.status.name().to_owned(),
+            yes_no(g.required),
+            yes_no(g.detected),
+            duration(g.duration_ms),
+            md(&g.summary),
+        ]
+    };
+    let rows: Vec<Vec<String>> = report.gates.iter().map(row).collect();
+    table(&["Gate", "Result", "Required", "Detected", "Time", "Summary"], &rows)
+}
+
+pub(super) fn requirements(report: &Report) -> String {
+    if report.requirements.is_empty() {
+        return "The PRD lists none.".to_owned();
+    }
+    let row = |r: &RequirementReport| {
+        let evidence = if r.evidence.is_empty() { r.reason.clone() } else { r.evidence.join(", ") };
+        let why =
+            if r.reason.is_empty() || r.evidence.is_empty() { evidence } else { format!("{evidence}; {}", r.reason) };
+        vec![md(&r.id), md(&r.text), format!("{:?}", r.priority), standing(r.status).to_owned(), md(&why)]
+    };
+    let rows: Vec<Vec<String>> = report.requirements.iter().map(row).collect();
+    table(&["Id", "Requirement", "Priority", "Status", "Evidence"], &rows)
+}
+
+fn standing(status: RequirementStatus) -> &'static str {
+    match status {
+        RequirementStatus::Met => "met",
+        RequirementStatus::Unmet => "unmet",
+        RequirementStatus::Unverified => "unverified",
+    }
+}
+
+pub(super) fn checkpoints(report: &Report) -> String {
+    let rows: Vec<Vec<String>> = report
+        .checkpoints
+        .iter()
+        .map(|c| {
+            let tag = c.tag.as_deref().map_or_else(|| "–".to_owned(), md);
+            let branch = if c.moved_branch { "moved here" } else { "–" };
+            vec![c.n.to_string(), md(short(&c.commit)), tag, md(&c.reason), branch.to_owned(), md(&c.at)]
+        })
+        .collect();
+    table(&["Checkpoint", "Commit", "Tag", "Reason", "Branch", "At"], &rows)
+}
+
+pub(super) fn budget(report: &Report) -> String {
+    let budget = &report.budget;
+    let time = &budget.duration;
+    let row = |name: &str, b: &AmountBudget, show: fn(u64) -> String| {
+        let limit = b.limit.map_or_else(|| "none".to_owned(), show);
+        vec![name.to_owned(), limit, show(b.used), show(b.reserved)]
+    };
+    let time_limit = time.limit_ms.map_or_else(|| "none".to_owned(), duration);
+    let rows = vec![
+        vec!["Time".to_owned(), time_limit, duration(time.used_ms), "–".to_owned()],
+        row("Tokens", &budget.tokens, amount),
+        row("API calls", &budget.api_calls, amount),
+        row("Cost", &budget.cost_microusd, usd_inert),
+    ];
+    let mut text = table(&["Resource", "Limit", "Used", "Reserved"], &rows);
+    text.push_str(match budget.source.as_str() {
+        "reported" => "\nTokens, calls and cost are what the agents reported.\n",
+        "partial" => "\nSome attempts reported nothing: tokens, calls and cost are a lower bound.\n",
+        _ => "\nNo agent reported what it used: tokens, calls and cost are unknown.\n",
+    });
+    text
+}
+
+/// A dollar sign that starts no mathematics.
+fn usd_inert(microusd: u64) -> String {
+    md(&usd(microusd))
+}
+
+pub(super) fn next_steps(report: &Report) -> String {
+    let mut text = review(report);
+    if let Some(stop) = &report.budget.stopped_by {
+        let (used, limit) = (resource(stop.resource, stop.used), resource(stop.resource, stop.limit));
+        text.push_str(&format!(
+            "\nRaise the limit that stopped the run ({} of {}) before going on.\n",
+            md(&used),
+            md(&limit)
+        ));
+    }
+    if report.resumable {
+        text.push_str("\nGo on with the session:\n\n");
+        text.push_str(&markdown_code_block(&format!("maestro-ci resume {}", word(&report.session)), "sh"));
+    }
+    let logs = list(trouble(report));
+    if !logs.is_empty() {
+        text.push_str(&format!("\nLook at:\n\n{logs}"));
+    }
+    let unverified: Vec<&RequirementReport> =
+        report.requirements.iter().filter(|r| r.status == RequirementStatus::Unverified).collect();
+    if !unverified.is_empty() {
+        let ids = unverified.iter().map(|r| r.id.as_str()).collect::<Vec<_>>().join(", ");
+        text.push_str(&format!(
+            "\nGive these requirements a gate or a `check` block, or check them by hand: {}\n",
+            md(&ids)
+        ));
+    }
+    text
+}
+
+/// How to look at the result and take it over.
+fn review(report: &Report) -> String {
+    let result = &report.result;
+    let branch = word(&result.branch);
+    let mut text = if result.moved {
+        let base = word(&report.base.commit);
+        let commands = format!("git diff {base}..{branch}\ngit merge {branch}");
+        format!("Review the result and take it over:\n\n{}", markdown_code_block(&commands, "sh"))
+    } else {
+        format!(
+            "The result branch {} was not moved: no tree passed everything that was required.\n",
+            md(&result.branch)
+        )
+    };
+    let kept =
+        result.tip.as_ref().filter(|tip| Some(*tip) != result.branch_commit.as_ref() && **tip != report.base.commit);
+    if let Some(tip) = kept {
+        let from = word(result.branch_commit.as_ref().filter(|_| result.moved).unwrap_or(&report.base.commit));
+        let command = format!("git diff {from}..{}", word(tip));
+        let place = md(&format!("refs/maestro/{}/", report.session));
+        text.push_str(&format!("\nLater work is kept under {place}:\n\n{}", markdown_code_block(&command, "sh")));
+    }
+    text
+}
+
+/// Tasks and gates that are not green, with where their logs are.
+fn trouble(report: &Report) -> Vec<String> {
+    let home = format!(".flow/maestro/sessions/{}", report.session);
+    let task = |t: &TaskReport| {
+        let attempt = t.attempts.len();
+        let place = if attempt > 0 { format!("{home}/tasks/{}/attempt-{attempt}/", t.id) } else { home.clone() };
+        format!(
+            "{} {}: {} — {}",
+            md(&t.id),
+            t.status.name(),
+            md(t.reason.as_deref().unwrap_or("no end on record")),
+            md(&place)
+        )
+    };
+    let gate = |g: &GateReport| {
+        format!(
+            "{} {}: {} — {}",
+            md(&g.name),
+            g.status.name(),
+            md(&g.summary),
+            md(&format!("{home}/gates/{}/", g.name))
+        )
+    };
+    let open =
+        |t: &&TaskReport| matches!(t.status, TaskStanding::Failed | TaskStanding::Parked | TaskStanding::Running);
+    let red = |g: &&GateReport| matches!(g.status, GateStanding::Failed | GateStanding::Inconclusive);
+    let tasks = report.tasks.iter().filter(open).map(task);
+    tasks.chain(report.gates.iter().filter(red).map(gate)).collect()
+}
+
+/// The first twelve digits of a commit.
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+/// A word for a command that people paste into a POSIX shell.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_the_shell_cannot_run_anything() {
+        assert_eq!(word("maestro/token-refresh"), "maestro/token-refresh");
+        assert_eq!(word("a;$(id)'b"), "'a;$(id)'\\''b'");
+    }
+}

@@ -1,0 +1,89 @@
+//! A file that keeps the head and the tail of a stream, whatever its length, and says what it cut.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Bytes kept from the beginning.
+const HEAD_BYTES: u64 = 8 << 20;
+/// Bytes kept from the end.
+const TAIL_BYTES: usize = 1 << 20;
+
+/// Writes up to a cap, then remembers only the latest bytes until `finish`.
+pub(super) struct CappedFile {
+    file: File,
+    written: u64,
+    total: u64,
+    tail: VecDeque<u8>,
+    head_bytes: u64,
+    tail_bytes: usize,
+}
+
+impl CappedFile {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self::with_caps(File::create(path)?, HEAD_BYTES, TAIL_BYTES))
+    }
+
+    fn with_caps(file: File, head_bytes: u64, tail_bytes: usize) -> Self {
+        Self { file, written: 0, total: 0, tail: VecDeque::new(), head_bytes, tail_bytes }
+    }
+
+    /// Bytes seen so far.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.total += bytes.len() as u64;
+        let room = usize::try_from(self.head_bytes - self.written).unwrap_or(usize::MAX);
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        self.file.write_all(head)?;
+        self.written += head.len() as u64;
+        let rest = &rest[rest.len().saturating_sub(self.tail_bytes)..];
+        self.tail.extend(rest);
+        let excess = self.tail.len().saturating_sub(self.tail_bytes);
+        self.tail.drain(..excess);
+        Ok(())
+    }
+
+    /// Writes what was kept of the end, after a line that says how much is missing.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let cut = self.total - self.written - self.tail.len() as u64;
+        if cut > 0 {
+            write!(self.file, "\n[maestro-ci: {cut} bytes cut here]\n")?;
+        }
+        let (a, b) = self.tail.as_slices();
+        self.file.write_all(a)?;
+        self.file.write_all(b)?;
+        self.tail.clear();
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(chunks: &[&str], expected: &str) {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let mut file = CappedFile::with_caps(File::create(path.path()).unwrap(), 5, 3);
+        for chunk in chunks {
+            file.write(chunk.as_bytes()).unwrap();
+        }
+        file.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(path.path()).unwrap(), expected);
+    }
+
+    #[test]
+    fn short_streams_are_kept_whole() {
+        check(&["ab", "cde"], "abcde");
+        check(&["abcdefgh"], "abcdefgh");
+    }
+
+    #[test]
+    fn long_streams_keep_head_and_tail_and_say_what_was_cut() {
+        check(&["abcdefghij"], "abcde\n[maestro-ci: 2 bytes cut here]\nhij");
+        check(&["abc", "def", "ghi", "jkl"], "abcde\n[maestro-ci: 4 bytes cut here]\njkl");
+    }
+}

@@ -1,0 +1,71 @@
+//! The environment of children: an allow-list, so that a token nobody thought of stays with us.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+/// What every child gets, where it is set. Toolchains need the rest of the list; none of it is a secret.
+const ALLOWED: [&str; 27] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "GOPATH",
+    "GOROOT",
+    "GOCACHE",
+    "GOMODCACHE",
+    "GOFLAGS",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "VIRTUAL_ENV",
+];
+
+/// Filters `ours` down to the allow-list plus `pass` (names or globs), then adds `extra`.
+pub fn child_env(
+    ours: impl IntoIterator<Item = (String, String)>,
+    pass: &[String],
+    extra: &[(&str, String)],
+) -> Vec<(String, String)> {
+    let allowed = globs(ALLOWED.iter().copied().chain(pass.iter().map(String::as_str)));
+    let mut env: Vec<(String, String)> = ours.into_iter().filter(|(name, _)| allowed.is_match(name)).collect();
+    env.retain(|(name, _)| extra.iter().all(|(own, _)| own != name) && name != "CI");
+    env.push(("CI".to_owned(), "true".to_owned()));
+    env.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    env
+}
+
+fn globs<'a>(patterns: impl Iterator<Item = &'a str>) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for glob in patterns.filter_map(|p| Glob::new(p).ok()) {
+        set.add(glob);
+    }
+    set.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stay_with_us_and_listed_names_go_through() {
+        let ours =
+            [("PATH", "/bin"), ("GITHUB_TOKEN", "x"), ("LC_ALL", "C"), ("MY_KEY", "k"), ("ACTIONS_ID_TOKEN", "y")];
+        let ours = ours.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let env = child_env(ours, &["MY_*".to_owned()], &[("MAESTRO_TASK", "T-1".to_owned())]);
+        let names: Vec<&str> = env.iter().map(|(k, _)| k.as_str()).collect();
+        assert_eq!(names, ["PATH", "LC_ALL", "MY_KEY", "CI", "MAESTRO_TASK"]);
+    }
+}

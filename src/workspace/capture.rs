@@ -1,0 +1,152 @@
+//! Capturing: what an agent left in its workspace becomes a commit in the private store. The agent's own `.git`,
+//! its commits, hooks and filters play no part; only the files count.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{WorkspaceError, Workspaces, io_at};
+use crate::core::{Capture, Commit, FileChange};
+use crate::git::Git;
+
+/// Changed files beyond this many are counted and not listed.
+const LISTED_FILES: usize = 1000;
+/// A patch larger than this is cut.
+const MAX_PATCH_BYTES: usize = 4 << 20;
+
+/// What to capture, and how to name it.
+pub struct CaptureRequest<'a> {
+    /// The workspace.
+    pub name: &'a str,
+    /// The commit it was made from.
+    pub onto: &'a Commit,
+    /// Message of the commit.
+    pub message: &'a str,
+    /// Where the patch is kept.
+    pub patch: &'a Path,
+}
+
+impl Workspaces {
+    /// Captures a workspace and removes it.
+    ///
+    /// # Errors
+    /// The disk or git said no. A tree that must not be integrated is an answer, not an error.
+    pub fn capture(&self, request: &CaptureRequest<'_>) -> Result<Capture, WorkspaceError> {
+        let dir = self.tree_dir(request.name);
+        let git = self.store().with_tree(&dir, &self.index(request.name));
+        let capture = self.captured(&git, &dir, request)?;
+        self.discard(request.name)?;
+        Ok(capture)
+    }
+
+    fn captured(&self, git: &Git, dir: &Path, request: &CaptureRequest<'_>) -> Result<Capture, WorkspaceError> {
+        let own_git = dir.join(".git");
+        super::remove(&own_git)?;
+        let added = git.output(&["add", "--all", "--verbose", "--", "."], Vec::new())?;
+        if added.code != 0 {
+            let why = added.stderr.lines().last().unwrap_or("git add failed").to_owned();
+            return Ok(Capture { rejected: Some(format!("the tree cannot be captured: {why}")), ..Capture::default() });
+        }
+        if added.stdout.is_empty() {
+            return Ok(Capture::default());
+        }
+        let tree = git.run(&["write-tree"])?;
+        let changes = git.checked(
+            &["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", request.onto.as_str(), &tree],
+            Vec::new(),
+        )?;
+        let (mut files, rejected) = parse_changes(&changes.stdout);
+        if files.is_empty() {
+            return Ok(Capture::default());
+        }
+        let commit = self.commit_tree(&tree, request.onto, request.message, None)?;
+        self.keep_patch(request, &commit)?;
+        let file_count = files.len() as u64;
+        files.truncate(LISTED_FILES);
+        Ok(Capture { commit: Some(commit), files, file_count, rejected })
+    }
+
+    fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<(), WorkspaceError> {
+        let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
+        let mut patch = self.store().checked(&args, Vec::new())?.stdout;
+        patch.truncate(MAX_PATCH_BYTES);
+        fs::write(request.patch, patch).map_err(io_at(request.patch))
+    }
+
+    /// Makes a commit in the private store. With a date, the same call gives the same commit.
+    pub(super) fn commit_tree(
+        &self,
+        tree: &str,
+        parent: &Commit,
+        message: &str,
+        wall_ms: Option<i64>,
+    ) -> Result<Commit, WorkspaceError> {
+        let mut git = self.store();
+        if let Some(wall_ms) = wall_ms {
+            let date = format!("@{} +0000", wall_ms.div_euclid(1000));
+            git = git.with_env("GIT_AUTHOR_DATE", &date).with_env("GIT_COMMITTER_DATE", &date);
+        }
+        let output =
+            git.checked(&["commit-tree", tree, "-p", parent.as_str(), "-F", "-"], message.as_bytes().to_vec())?;
+        Ok(Commit::new(output.text()))
+    }
+
+    /// Where an attempt's files are.
+    pub fn attempt_dir(&self, task: &crate::core::TaskId, attempt: u32) -> PathBuf {
+        self.tree_dir(&Self::name_of(task, attempt))
+    }
+}
+
+/// Reads `diff-tree -z --raw --numstat`: first all raw records, then all counts.
+fn parse_changes(output: &[u8]) -> (Vec<FileChange>, Option<String>) {
+    let mut files = Vec::new();
+    let mut rejected = None;
+    let mut fields = output.split(|b| *b == 0).map(String::from_utf8_lossy);
+    while let Some(field) = fields.next() {
+        if let Some(raw) = field.strip_prefix(':') {
+            let path = fields.next().unwrap_or_default().into_owned();
+            let parts: Vec<&str> = raw.split(' ').collect();
+            if parts.get(1) == Some(&"160000") {
+                rejected.get_or_insert(format!(
+                    "{path} is a repository of its own; nested repositories cannot be integrated"
+                ));
+            }
+            let status = parts.get(4).and_then(|s| s.chars().next()).unwrap_or('M');
+            files.push(FileChange { path, status, added: 0, removed: 0 });
+        } else if let Some((added, removed, path)) = counts(&field)
+            && let Some(file) = files.iter_mut().find(|f| f.path == path)
+        {
+            (file.added, file.removed) = (added, removed);
+        }
+    }
+    (files, rejected)
+}
+
+fn counts(field: &str) -> Option<(u64, u64, &str)> {
+    let mut parts = field.splitn(3, '\t');
+    // Binary files have `-` for both counts.
+    let mut number = || parts.next().map(|n| n.parse().unwrap_or(0));
+    let (added, removed) = (number()?, number()?);
+    Some((added, removed, parts.next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_records_and_counts_are_put_together() {
+        let output = b":000000 100644 0000 1111 A\0a b.txt\0:100644 000000 2222 0000 D\0old\0\
+            3\t0\ta b.txt\0-\t-\told\0";
+        let (files, rejected) = parse_changes(output);
+        assert_eq!(rejected, None);
+        let shown: Vec<(&str, char, u64, u64)> =
+            files.iter().map(|f| (f.path.as_str(), f.status, f.added, f.removed)).collect();
+        assert_eq!(shown, [("a b.txt", 'A', 3, 0), ("old", 'D', 0, 0)]);
+    }
+
+    #[test]
+    fn a_nested_repository_is_rejected() {
+        let (_, rejected) = parse_changes(b":000000 160000 0000 1111 A\0vendor/x\0");
+        assert!(rejected.unwrap().contains("vendor/x"));
+    }
+}

@@ -30,7 +30,7 @@ if ! cargo deny --version 2>/dev/null | grep -q " $deny_version\$"; then
     cargo install cargo-deny --version "$deny_version" --locked -j2
 fi
 # Advisories need a database from a host that CI may not reach; run `cargo deny check advisories` where it can be reached.
-cargo deny --offline check bans licenses sources
+cargo deny check bans licenses sources
 
 step spelling
 venv=target/check-venv

@@ -16,7 +16,14 @@ pub fn clean(global: &Global, args: &CleanArgs) -> Result<Verdict, CliError> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let mut removed = 0;
     for id in store.list() {
-        let Ok(stored) = session::read(&store, &id) else { continue };
+        let Ok(stored) = session::read(&store, &id) else {
+            let dir = store.session(&id);
+            tracing::warn!(
+                "session {id} cannot be read; remove {} yourself if you do not need it",
+                dir.path().display()
+            );
+            continue;
+        };
         if now_ms.saturating_sub(stored.state.at.wall_ms) < age_ms {
             continue;
         }

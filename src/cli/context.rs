@@ -7,17 +7,14 @@ use sha2::{Digest, Sha256};
 
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
+use super::gates::{gate_scripts, gates};
 use crate::agent::Agent;
-use crate::config::{self, Config, Evidence, Override, Protocol, SandboxLevel, Source, units};
-use crate::core::{Commit, GateKind, GateName, GateSpec, Plan, Settings, Status, Verdict};
-use crate::gate::{Listing, detect};
+use crate::config::{self, Config, Override, Protocol, SandboxLevel, Source, units};
+use crate::core::{Commit, GateSpec, Plan, Settings, Status, Verdict};
 use crate::git::{self, Repo};
 use crate::plan;
 use crate::prd::{self, Document};
 use crate::sandbox;
-
-/// A `check` block may take this long, milliseconds.
-const CHECK_LIMIT_MS: u64 = 600_000;
 
 /// What is to be run, where, and under which rules.
 pub struct Context {
@@ -37,6 +34,8 @@ pub struct Context {
     pub agent: Result<(String, Agent), CliError>,
     /// The gates.
     pub gates: Vec<GateSpec>,
+    /// Files of the base commit that gates run by name; no task may change them.
+    pub gate_scripts: Vec<String>,
     /// Things the user should know.
     pub notes: Vec<String>,
 }
@@ -54,16 +53,18 @@ impl Context {
         note_uncommitted(&repo, &base, prd_path.as_deref(), &document, &mut notes)?;
         let plan = plan::generate(&document.prd).map_err(|e| CliError::plan(&document, e))?;
         let gates = gates(&repo, &base, &config, &document)?;
+        let gate_scripts = gate_scripts(&repo, &base, &gates)?;
         let agent = choose_agent(args, &config);
         notes.extend(config::later(&config));
-        Ok(Self { repo, base, config, document, prd_path, plan, agent, gates, notes })
+        Ok(Self { repo, base, config, document, prd_path, plan, agent, gates, gate_scripts, notes })
     }
 
     /// The rules for the core.
     pub fn settings(&self, agent: &str) -> Settings {
         let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let mut settings = self.config.settings(agent, self.gates.clone(), cpus);
-        settings.protect.extend(self.prd_path.clone().map(|p| globset::escape(&p)));
+        let always = self.prd_path.iter().chain(&self.gate_scripts);
+        settings.protect.extend(always.map(|path| globset::escape(path)));
         settings
     }
 
@@ -79,6 +80,7 @@ impl Context {
         config.resource_limits = config::ResourceLimits::default();
         config.logging = config::Logging::default();
         config.forge = config::Forge::default();
+        config.orchestrator.jobs = config::Jobs::default();
         let agent = self.agent.as_ref().map_or_else(|_| String::new(), |(name, agent)| format!("{name} {agent:?}"));
         let parts = (
             &self.plan.fingerprint,
@@ -94,7 +96,8 @@ impl Context {
     pub fn check_approval(&self, force: bool) -> Result<bool, CliError> {
         let prd = &self.document.prd;
         let not_approved = |message: String| CliError::new(Verdict::NotApproved, message);
-        let name = &self.document.name;
+        let line = prd::status_line(&self.document).map(|line| format!(":{line}")).unwrap_or_default();
+        let name = format!("{}{line}", self.document.name);
         match prd.status {
             Status::Implemented if !force => return Ok(false),
             Status::Approved | Status::Implementing | Status::Implemented => {}
@@ -174,6 +177,9 @@ pub fn discover(global: &Global) -> Result<Repo, CliError> {
         return Err(CliError::setup(message));
     }
     let dir = global.repo.clone().unwrap_or_else(|| PathBuf::from("."));
+    if !dir.is_dir() {
+        return Err(CliError::setup(format!("--repo {}: there is no such directory", dir.display())));
+    }
     Ok(Repo::discover(&dir)?)
 }
 
@@ -269,60 +275,6 @@ fn note_uncommitted(
         Some(_) => {}
     }
     Ok(())
-}
-
-/// Configured gates, else detected ones; then the PRD's own checks.
-fn gates(repo: &Repo, base: &Commit, config: &Config, document: &Document) -> Result<Vec<GateSpec>, CliError> {
-    let mut gates = config.configured_gates();
-    if config.validation.gates.is_empty() {
-        let names = repo.git().run(&["ls-tree", "--name-only", "-z", base.as_str()])?;
-        let names = names.split('\0').map(str::to_owned).collect();
-        let read = |name: &str| {
-            let bytes = repo.git().file_at(base, name).ok()??;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        gates = detect(&Listing { names, read: &read });
-        gates.retain(|g| wanted(config, g.kind));
-    }
-    let evidence = &config.validation.requirement_evidence;
-    if !evidence.contains(&Evidence::Gate) {
-        gates.iter_mut().for_each(|g| g.requirements.clear());
-    }
-    if config.validation.validate_prd && evidence.contains(&Evidence::Check) {
-        gates.extend(checks(document));
-    }
-    Ok(gates)
-}
-
-/// Detected gates follow `run_tests` and `quality_gates`, as configured ones do.
-fn wanted(config: &Config, kind: GateKind) -> bool {
-    let validation = &config.validation;
-    let quality = |gate| validation.quality_gates.contains(&gate);
-    match kind {
-        GateKind::Test => validation.run_tests,
-        GateKind::Lint => quality(config::QualityGate::Lint),
-        GateKind::Typecheck => quality(config::QualityGate::Typecheck),
-        GateKind::Security => quality(config::QualityGate::Security),
-        GateKind::Build | GateKind::Custom | GateKind::Check => true,
-    }
-}
-
-/// The PRD's fenced `check` blocks, as gates.
-fn checks(document: &Document) -> Vec<GateSpec> {
-    let named = document.prd.checks.iter().enumerate();
-    named
-        .map(|(i, check)| GateSpec {
-            name: GateName::new(format!("check-{}", i + 1)),
-            kind: GateKind::Check,
-            run: format!("set -e\n{}", check.script),
-            dir: ".".to_owned(),
-            timeout_ms: CHECK_LIMIT_MS,
-            required: true,
-            report: None,
-            requirements: check.requirements.clone(),
-            detected: false,
-        })
-        .collect()
 }
 
 /// `--agent-cmd`, else the configured agent. A misspelt name is an error, never another agent.

@@ -13,7 +13,7 @@ Exit codes:
 
 /// Turns an approved PRD into tested, review-ready code, with nobody watching.
 #[derive(Debug, Parser)]
-#[command(name = "maestro-ci", version, about, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+#[command(name = "maestro-ci", version, about, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do; without it, `run`.
     #[command(subcommand)]
@@ -115,7 +115,7 @@ pub struct RunArgs {
     /// Most money (10usd, 0.5)
     #[arg(long, value_name = "USD", env = "MAESTRO_CI_MAX_COST")]
     pub max_cost: Option<String>,
-    /// Write the JUnit report here, too
+    /// Write the `JUnit` report here, too
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_JUNIT")]
     pub junit: Option<PathBuf>,
     /// Write the JSON report here, too
@@ -224,7 +224,7 @@ pub struct ReportArgs {
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// JUnit XML.
+    /// `JUnit` XML.
     Junit,
     /// The versioned JSON report.
     Json,

@@ -5,6 +5,7 @@ use super::flags::{Global, LogArgs, LogKind};
 use super::{output, session};
 use crate::core::{Event, Record, TaskId, Verdict};
 use crate::report::Console;
+use crate::text::{json_safe, terminal_line};
 
 pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
     let (_, stored) = session::find(global, args.session.as_deref())?;
@@ -23,10 +24,10 @@ pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
             continue;
         }
         if args.json {
-            lines.push(serde_json::to_string(record).unwrap_or_default());
+            lines.push(json_safe(&serde_json::to_string(record).unwrap_or_default()));
         } else {
             let at = jiff::Timestamp::from_millisecond(record.at.wall_ms).map(|t| t.strftime("%H:%M:%S").to_string());
-            let text = if text.is_empty() { vec![record.event.name()] } else { text };
+            let text = if text.is_empty() { vec![plain(record)] } else { text };
             lines.extend(text.iter().map(|line| format!("{} {line}", at.as_deref().unwrap_or_default())));
         }
     }
@@ -34,6 +35,15 @@ pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
         output::print(&lines.join("\n"));
     }
     Ok(Verdict::Passed)
+}
+
+/// A record that the console has no words for, as its name and its fields.
+fn plain(record: &Record) -> String {
+    let mut fields = serde_json::to_value(&record.event).unwrap_or_default();
+    if let Some(map) = fields.as_object_mut() {
+        map.remove("type");
+    }
+    terminal_line(&format!("{} {fields}", record.event.name()))
 }
 
 fn kind_of(event: &Event) -> Option<LogKind> {

@@ -10,6 +10,8 @@ mod context;
 mod demo;
 mod error;
 mod flags;
+mod gates;
+mod history;
 mod log;
 mod output;
 mod plan;
@@ -26,7 +28,9 @@ mod status;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::core::Verdict;
 use error::CliError;
@@ -34,7 +38,7 @@ use flags::{Cli, Command};
 
 /// Parses, runs, reports; returns the process's exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // clap prints help and version to standard output, errors to standard error.
@@ -50,6 +54,24 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.verdict.code())
         }
     }
+}
+
+/// A flag of `run` in front of another subcommand would be taken and forgotten; it is refused instead.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    if let (Some(name), Some(flag)) = (matches.subcommand_name(), stray_flag(&command, &matches)) {
+        let message = format!("`--{flag}` is a flag of `run`; put it behind `{name}` if it takes it");
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+/// A flag of `run` that was given in front of a subcommand.
+fn stray_flag(command: &clap::Command, matches: &clap::ArgMatches) -> Option<String> {
+    let own = command.get_arguments().filter(|a| !a.is_global_set());
+    let mut given = own.filter(|a| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine));
+    given.next()?.get_long().map(str::to_owned)
 }
 
 fn dispatch(cli: Cli) -> Result<Verdict, CliError> {

@@ -6,6 +6,7 @@ use super::flags::{Global, RunArgs};
 use super::{output, session, start};
 use crate::core::{Strategy, Verdict};
 use crate::plan::{self, PromptContext};
+use crate::text;
 
 pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     start::check_report_paths(args)?;
@@ -20,10 +21,19 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     context.agent.clone()?;
     check_isolation(&context.config, args.allow_unsandboxed)?;
     for note in &context.notes {
-        tracing::warn!("{note}");
+        tracing::warn!("{}", text::terminal_line(note));
     }
     let store = session::store(&context.repo);
     let branch = context.branch(args);
+    if !(args.fresh || args.force)
+        && let Some(stored) = start::passed_already(&context, &store, &branch)
+    {
+        let id = &stored.id;
+        output::log_line(&format!(
+            "[Maestro] Session {id} passed and {branch} stands at its result; nothing to do (--fresh runs it again)"
+        ));
+        return start::write_reports(args, &stored.records);
+    }
     let unfinished = if args.fresh { None } else { start::unfinished(&context, &store, &branch) };
     match unfinished {
         Some(stored) => {

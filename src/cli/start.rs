@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, hex_sha256};
 use super::error::CliError;
 use super::flags::RunArgs;
-use super::output;
 use super::session::{self, Stored};
+use super::{history, output};
 use crate::agent::Agent;
 use crate::core::{
     Commit, JOURNAL_VERSION, PrdSummary, Record, RequirementSummary, SessionId, SessionStarted, State, Verdict,
@@ -23,6 +23,20 @@ pub fn unfinished(context: &Context, store: &Store, branch: &str) -> Option<Stor
     store.list().iter().rev().filter_map(|id| session::read(store, id).ok()).find(|s| {
         let started = s.state.started.as_ref();
         started.is_some_and(|st| st.fingerprint == fingerprint && st.branch == branch) && can_go_on(&s.state)
+    })
+}
+
+/// The session that did exactly this already, where its result still stands on the branch.
+pub fn passed_already(context: &Context, store: &Store, branch: &str) -> Option<Stored> {
+    let fingerprint = context.fingerprint();
+    let now = context.repo.git().commit(&format!("refs/heads/{branch}")).ok()??;
+    store.list().iter().rev().filter_map(|id| session::read(store, id).ok()).find(|s| {
+        let same = |st: &SessionStarted| {
+            let path = context.prd_path.as_ref().unwrap_or(&context.document.name);
+            st.fingerprint == fingerprint && st.branch == branch && st.base == context.base && st.prd.path == *path
+        };
+        let passed = s.state.finished.as_ref().is_some_and(|(verdict, _)| *verdict == Verdict::Passed);
+        passed && s.state.started.as_deref().is_some_and(same) && s.state.branch_at() == Some(&now)
     })
 }
 
@@ -113,6 +127,9 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     let internal =
         |e: CliError| e.hint(format!("session {id}; its journal is kept, and `maestro-ci resume` goes on with it"));
     let (verdict, records) = driver.run(job).map_err(|e| internal(e.into()))?;
+    if let Err(error) = history::keep(&session::store(&context.repo), &id, &records) {
+        tracing::warn!("the history of decisions is not kept: {error}");
+    }
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
     }
@@ -134,7 +151,7 @@ fn holder(id: &SessionId) -> String {
 }
 
 /// The reports that flags ask for. One that cannot be written makes the run's exit code 8 where it was 0.
-fn write_reports(args: &RunArgs, records: &[Record]) -> Result<Verdict, CliError> {
+pub fn write_reports(args: &RunArgs, records: &[Record]) -> Result<Verdict, CliError> {
     let report = Report::from_records(records)?;
     let mut verdict = Verdict::Passed;
     let mut write = |path: &Option<PathBuf>, content: &dyn Fn() -> Result<String, String>| {
@@ -151,24 +168,40 @@ fn write_reports(args: &RunArgs, records: &[Record]) -> Result<Verdict, CliError
     Ok(verdict)
 }
 
-/// Report paths that cannot work are refused before anything is spent.
+/// Report paths that cannot work, or would replace something, are refused before anything is spent.
 pub fn check_report_paths(args: &RunArgs) -> Result<(), CliError> {
+    let mut taken: Vec<&PathBuf> = Vec::new();
     for (flag, path) in [("--json", &args.json), ("--junit", &args.junit), ("--markdown", &args.markdown)] {
         let Some(path) = path else { continue };
-        let refuse = |why: String| Err(CliError::usage(format!("{flag} {}: {why}", path.display())));
-        let same_as_prd = args.prd.as_ref().is_some_and(|prd| same_file(prd, path));
-        match std::fs::symlink_metadata(path) {
-            _ if same_as_prd => return refuse("this is the PRD".to_owned()),
-            Ok(meta) if meta.is_dir() => return refuse("this is a directory".to_owned()),
-            Ok(meta) if !meta.is_file() => return refuse("this is not a regular file".to_owned()),
-            _ => {}
+        if let Some(why) = objection(args, path).or_else(|| same_as_another(&taken, path)) {
+            return Err(CliError::usage(format!("{flag} {}: {why}", path.display())));
         }
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let Err(error) = make_dir(dir).and_then(|()| tempfile::tempfile_in(dir).map(|_| ())) {
-            return refuse(format!("it cannot be written there: {error}"));
-        }
+        taken.push(path);
     }
     Ok(())
+}
+
+fn same_as_another(taken: &[&PathBuf], path: &Path) -> Option<String> {
+    taken.iter().any(|other| *other == path).then(|| "another report goes there already".to_owned())
+}
+
+/// Why a report cannot be written to a path.
+fn objection(args: &RunArgs, path: &Path) -> Option<String> {
+    if args.prd.as_ref().is_some_and(|prd| same_file(prd, path)) {
+        return Some("this is the PRD".to_owned());
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => return Some("this is a directory".to_owned()),
+        Ok(meta) if !meta.is_file() => return Some("this is not a regular file".to_owned()),
+        _ => {}
+    }
+    let is_config = path.ends_with(crate::config::PATH) || args.config.as_ref().is_some_and(|c| same_file(c, path));
+    if is_config || path.components().any(|c| c.as_os_str() == ".git") {
+        return Some("this is a file that the run reads".to_owned());
+    }
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let writable = make_dir(dir).and_then(|()| tempfile::tempfile_in(dir).map(|_| ()));
+    writable.err().map(|error| format!("it cannot be written there: {error}"))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
@@ -188,9 +221,10 @@ fn branch_is_free(context: &Context, branch: &str) -> Result<Option<Commit>, Cli
         return Err(CliError::setup(message).hint("check out another branch, or name another one with --branch"));
     }
     let Some(at) = repo.git().commit(&format!("refs/heads/{branch}"))? else { return Ok(None) };
-    let message = repo.git().run(&["log", "-1", "--format=%(trailers:key=Maestro-Session)", at.as_str()])?;
-    if message.trim().is_empty() && at != context.base {
-        let message = format!("the branch {branch} exists and its last commit was not made by maestro-ci");
+    // A trailer alone proves nothing: a person's amend keeps it. Our checkpoints are tagged.
+    let tags = repo.git().run(&["tag", "--points-at", at.as_str()])?;
+    if at != context.base && !tags.lines().any(|tag| tag.starts_with("maestro/")) {
+        let message = format!("the branch {branch} exists and does not stand at a checkpoint of maestro-ci");
         return Err(CliError::setup(message).hint("name another result branch with --branch, or delete that one"));
     }
     Ok(Some(at))
@@ -200,16 +234,19 @@ fn branch_is_free(context: &Context, branch: &str) -> Result<Option<Commit>, Cli
 fn work_dir(args: &RunArgs, context: &Context, id: &SessionId) -> Result<PathBuf, CliError> {
     let configured = Some(context.config.workspace.dir.as_str()).filter(|dir| *dir != "auto").map(PathBuf::from);
     let root = args.work_dir.clone().or(configured).unwrap_or_else(cache_dir);
-    make_dir(&root).map_err(|e| {
-        CliError::setup(format!("the work directory cannot be made: {e}")).hint("name another one with --work-dir")
-    })?;
-    let root = root.canonicalize()?;
+    // Looked at before it is made: what is refused leaves nothing behind.
+    let planned = std::path::absolute(&root)?;
+    let existing = planned.ancestors().find_map(|p| p.canonicalize().ok().map(|real| (p, real)));
+    let real =
+        existing.map_or(planned.clone(), |(p, real)| real.join(planned.strip_prefix(p).unwrap_or(Path::new(""))));
     let top = context.repo.top.canonicalize()?;
-    if root.starts_with(&top) || root.components().any(|c| c.as_os_str() == ".git") {
-        let message = format!("the work directory {} lies inside of the repository", root.display());
+    if real.starts_with(&top) || real.components().any(|c| c.as_os_str() == ".git") {
+        let message = format!("the work directory {} lies inside of the repository", real.display());
         return Err(CliError::usage(message).hint("name one outside of it with --work-dir"));
     }
-    Ok(root.join(id.as_str()))
+    let hint = "name another one with --work-dir";
+    make_dir(&real).map_err(|e| CliError::setup(format!("the work directory cannot be made: {e}")).hint(hint))?;
+    Ok(real.join(id.as_str()))
 }
 
 fn cache_dir() -> PathBuf {

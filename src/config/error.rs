@@ -33,7 +33,7 @@ impl Place {
 
 /// Something in the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", render(.message, .place, .hint))]
+#[error("{}", render(.message, .place.as_ref(), .hint.as_deref()))]
 pub struct ConfigError {
     /// What is wrong: lower case, one line.
     pub message: String,
@@ -61,7 +61,7 @@ fn printable(text: impl Iterator<Item = char>) -> String {
     text.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn render(message: &str, place: &Option<Place>, hint: &Option<String>) -> String {
+fn render(message: &str, place: Option<&Place>, hint: Option<&str>) -> String {
     match (place, hint) {
         (None, None) => message.to_owned(),
         (None, Some(hint)) => format!("{message}; {hint}"),

@@ -13,7 +13,7 @@ pub(super) fn explain(error: &Error, key: Option<&str>) -> (String, Option<Strin
     match innermost(error) {
         Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, key),
         Error::SerdeUnknownVariant { variant, expected, .. } => {
-            let hint = closest(variant, expected.iter().copied()).map(|word| did_you_mean(word));
+            let hint = closest(variant, expected.iter().copied()).map(did_you_mean);
             (about(key, format!("`{variant}` is not accepted; expected {}", listed(expected))), hint)
         }
         Error::SerdeInvalidType { unexpected, expected, .. }

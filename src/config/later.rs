@@ -83,7 +83,7 @@ fn works(config: &Config, key: &str) -> bool {
         return agent_works(config, key);
     }
     if within(key, "validation.gates") {
-        return !key.ends_with(".when");
+        return key.rsplit('.').next() != Some("when");
     }
     if key == "validation.requirement_evidence" {
         let kinds = &config.validation.requirement_evidence;
@@ -94,7 +94,7 @@ fn works(config: &Config, key: &str) -> bool {
 
 fn agent_works(config: &Config, key: &str) -> bool {
     config.agents.iter().any(|(name, agent)| {
-        let fields = ["protocol", "command", "env_pass"].map(|field| format!("agents.{name}.{field}"));
+        let fields = ["protocol", "command", "args", "env_pass"].map(|field| format!("agents.{name}.{field}"));
         matches!(agent.protocol, Protocol::Command | Protocol::Steps) && fields.iter().any(|field| within(key, field))
     })
 }

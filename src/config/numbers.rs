@@ -112,6 +112,7 @@ const BYTES: Rule = Rule {
 /// Above this a floating point number no longer names one whole number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and in range")]
 fn whole<E: Error>(value: &Raw, rule: &Rule) -> Result<u64, E> {
     let number = match value {
         Raw::Whole(number) => Some(*number),
@@ -179,6 +180,7 @@ pub(super) fn limit_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u
     optional(from, &BYTES)
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a limit in dollars or a share; the last digits do not matter")]
 fn real<E: Error>(value: &Raw, accepts: &str, holds: fn(f64) -> bool) -> Result<f64, E> {
     let number = match value {
         Raw::Whole(number) => Some(*number as f64),

@@ -231,8 +231,27 @@ pub struct Policy {
 }
 
 /// What decides about CI, and with it about the verdict: no task may touch it.
-const PROTECTED: [&str; 7] =
-    [".flow/**", ".github/**", ".gitlab-ci.yml", "Jenkinsfile", ".circleci/**", ".buildkite/**", "azure-pipelines.yml"];
+const PROTECTED: [&str; 18] = [
+    ".flow/**",
+    ".github/**",
+    ".gitlab-ci.yml",
+    "Jenkinsfile",
+    ".circleci/**",
+    ".buildkite/**",
+    "azure-pipelines.yml",
+    // What one agent writes here, the next one obeys.
+    "**/.claude/**",
+    "**/.mcp.json",
+    "**/.codex/**",
+    "**/.gemini/**",
+    "**/.qwen/**",
+    "**/.opencode/**",
+    "**/.cursor/**",
+    "**/.agents/**",
+    "**/AGENTS.md",
+    "**/CLAUDE.md",
+    "**/GEMINI.md",
+];
 
 impl Default for Policy {
     fn default() -> Self {

@@ -80,6 +80,7 @@ fn ms(seconds: u64) -> u64 {
 }
 
 /// A positive limit never becomes 0, which would refuse every call.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; `as` saturates")]
 fn microusd(usd: f64) -> u64 {
     ((usd * 1e6).round() as u64).max(1)
 }

@@ -21,21 +21,33 @@ const BYTES: &[(&str, u64)] = &[
 ];
 
 /// Seconds from `45m`, `90s`, `1h30m` or `3600`; at least 1.
+///
+/// # Errors
+/// Anything else, with an example and, for a near miss, what was meant.
 pub fn duration_secs(text: &str) -> Result<u64, ConfigError> {
     read(text, "a duration such as `45m`, `1h30m` or `3600` (seconds)", parse_duration, tidy_duration)
 }
 
 /// A count from `2M`, `500k`, `1_000` or `500`; at least 1.
+///
+/// # Errors
+/// Anything else, with an example and, for a near miss, what was meant.
 pub fn count(text: &str) -> Result<u64, ConfigError> {
     read(text, "a count such as `2M`, `500k` or `1000`", |text| parse_unit(text, COUNTS), tidy_count)
 }
 
 /// Bytes from `4GiB`, `512MB` or `1024`; at least 1.
+///
+/// # Errors
+/// Anything else, with an example and, for a near miss, what was meant.
 pub fn bytes(text: &str) -> Result<u64, ConfigError> {
     read(text, "a size such as `4GiB`, `512MB` or `1024` (bytes)", |text| parse_unit(text, BYTES), tidy_bytes)
 }
 
 /// US dollars from `10usd`, `$10`, `10` or `0.5`; more than 0.
+///
+/// # Errors
+/// Anything else, with an example and, for a near miss, what was meant.
 pub fn usd(text: &str) -> Result<f64, ConfigError> {
     read(text, "an amount of US dollars such as `10usd`, `$2.50` or `0.5`", parse_usd, tidy_usd)
 }

@@ -116,7 +116,7 @@ pub struct GateConfig {
     pub required: bool,
     /// After what it runs.
     pub when: When,
-    /// JUnit file it writes, relative to `dir`.
+    /// `JUnit` file it writes, relative to `dir`.
     pub report: Option<String>,
     /// Ids of the requirements whose evidence it is.
     pub requirements: Vec<String>,

@@ -4,11 +4,12 @@
 use super::budget::{Reservation, Resource};
 use super::decision::{Decision, DecisionKind, option};
 use super::effect::EffectKey;
-use super::event::{Event, Phase, RoundPurpose, StopCause, TaskStatus, Waiting};
+use super::event::Event;
 use super::id::{GateName, TaskId};
 use super::judge;
 use super::recovery::Strategy;
 use super::schedule::{self, Admission};
+use super::session::{Phase, RoundPurpose, StopCause, TaskStatus, Waiting};
 use super::settings::{CheckpointFrequency, GateKind, Settings};
 use super::state::{SetupState, State, StatusWrite, TaskPhase};
 use super::time::At;
@@ -71,7 +72,8 @@ fn trouble(state: &State, settings: &Settings, at: At) -> Option<Vec<Event>> {
 
 /// Integrations are made one at a time, in the order in which attempts were captured.
 fn integrate(state: &State) -> Option<Vec<Event>> {
-    let broken = matches!(state.stop, Some(StopCause::Critical { .. } | StopCause::Environment { .. }));
+    // Work that is done is kept, whatever stops the run; only into a broken repository nothing goes.
+    let broken = matches!(state.stop, Some(StopCause::Critical { .. }));
     if state.integration.is_some() || broken {
         return None;
     }
@@ -282,7 +284,9 @@ fn nothing_moves(state: &State) -> Option<Vec<Event>> {
         return Some(vec![Event::StopRequested { stop: StopCause::Agent { message } }]);
     }
     let plan = state.plan.as_ref()?;
-    let succeeded = |id: &&TaskId| state.tasks.get(*id).and_then(|t| t.status()).is_some_and(TaskStatus::is_success);
+    let succeeded = |id: &&TaskId| {
+        state.tasks.get(*id).and_then(super::state::TaskState::status).is_some_and(TaskStatus::is_success)
+    };
     let open = plan.tasks.iter().filter(|t| state.tasks.get(&t.id).is_some_and(|t| t.status().is_none()));
     let waiting: Vec<Waiting> = open
         .map(|t| Waiting { task: t.id.clone(), on: t.depends_on.iter().filter(|d| !succeeded(d)).cloned().collect() })

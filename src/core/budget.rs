@@ -146,6 +146,11 @@ impl Usage {
         }
     }
 
+    /// True where an agent said what it used.
+    pub fn is_reported(&self) -> bool {
+        self.source == UsageSource::Reported
+    }
+
     /// What it costs the budget.
     pub fn spend(&self) -> Spend {
         Spend {

@@ -1,17 +1,17 @@
-//! Effects (what the shell is asked to do), outcomes (what came of it) and inputs (everything that reaches the core).
+//! Effects (what the shell is asked to do) and inputs (everything that reaches the core, outcomes among it).
 //! All of it is data: the real world and the simulated one are two interpreters of the same `Effect`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Usage};
-use super::event::SessionStarted;
 use super::id::{Commit, GateName, TaskId};
+use super::outcome::Outcome;
 use super::plan::Plan;
 use super::recovery::Strategy;
+use super::session::SessionStarted;
 
 /// Names one piece of work that is under way; at most one of each at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -175,221 +175,6 @@ pub enum Effect {
         /// Which attempt.
         attempt: u32,
     },
-}
-
-/// How a process tree ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "how", rename_all = "snake_case")]
-pub enum Ended {
-    /// By itself.
-    Exited {
-        /// Its exit status.
-        code: i32,
-    },
-    /// By a signal that was not ours.
-    Signaled {
-        /// Its number.
-        signal: i32,
-    },
-    /// By the warden, at its time limit.
-    Timeout {
-        /// The limit, milliseconds.
-        limit_ms: u64,
-    },
-    /// By the warden, after silence.
-    Idle {
-        /// The limit, milliseconds.
-        limit_ms: u64,
-    },
-    /// By the warden, because the run asked for it.
-    Stopped,
-    /// It never started.
-    NotStarted {
-        /// Why.
-        message: String,
-    },
-    /// It was gone when the session was resumed.
-    Lost,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exited { code } => write!(f, "exit status {code}"),
-            Self::Signaled { signal } => write!(f, "signal {signal}"),
-            Self::Timeout { .. } => f.write_str("timeout"),
-            Self::Idle { .. } => f.write_str("idle"),
-            Self::Stopped => f.write_str("stopped"),
-            Self::NotStarted { .. } => f.write_str("not started"),
-            Self::Lost => f.write_str("lost"),
-        }
-    }
-}
-
-/// What the warden and the adapter say about one run of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AgentReport {
-    /// How it ended.
-    pub ended: Ended,
-    /// Wall-clock time, milliseconds.
-    pub duration_ms: u64,
-    /// What it used in all.
-    pub usage: Usage,
-    /// Processes that outlived it and were ended.
-    pub leaked_processes: u32,
-    /// Bytes it wrote to standard output.
-    pub stdout_bytes: u64,
-    /// The end of its standard error; untrusted text.
-    pub stderr_tail: String,
-}
-
-impl AgentReport {
-    /// A report that says only how it ended.
-    pub fn bare(ended: Ended) -> Self {
-        Self {
-            ended,
-            duration_ms: 0,
-            usage: Usage::default(),
-            leaked_processes: 0,
-            stdout_bytes: 0,
-            stderr_tail: String::new(),
-        }
-    }
-}
-
-/// How one file changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FileChange {
-    /// Path in the repository; untrusted text.
-    pub path: String,
-    /// `A`dded, `M`odified, `D`eleted or `T`ype changed.
-    pub status: char,
-    /// Lines added; 0 for binary files.
-    pub added: u64,
-    /// Lines removed; 0 for binary files.
-    pub removed: u64,
-}
-
-/// What an attempt left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Capture {
-    /// The commit that holds it; none where nothing changed.
-    pub commit: Option<Commit>,
-    /// Changed files, the first thousand.
-    pub files: Vec<FileChange>,
-    /// How many files changed in all.
-    pub file_count: u64,
-    /// Set where the tree must not be integrated: a nested repository, a path no file system should hold.
-    pub rejected: Option<String>,
-}
-
-/// What came of an integration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "result", rename_all = "snake_case")]
-pub enum Merge {
-    /// The tip is now this commit.
-    Integrated {
-        /// The commit.
-        commit: Commit,
-    },
-    /// Both sides changed the same lines; nothing moved.
-    Conflict {
-        /// The files.
-        paths: Vec<String>,
-    },
-}
-
-/// State of a gate. Only `Passed` is green.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GateStatus {
-    /// Exit status 0, and no failed test in its report.
-    Passed,
-    /// A red exit status or a failed test.
-    Failed,
-    /// It could not be run here: a tool is missing.
-    Skipped,
-    /// It ran and proved nothing: a timeout, a report that cannot be read, no test at all.
-    Inconclusive,
-}
-
-/// A test that a gate ran.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TestCase {
-    /// Class or suite; untrusted text.
-    pub classname: String,
-    /// Name; untrusted text.
-    pub name: String,
-    /// `passed`, `failed` or `skipped`.
-    pub status: TestStatus,
-    /// Milliseconds.
-    pub time_ms: u64,
-    /// Failure message, bounded; untrusted text.
-    pub message: String,
-}
-
-/// Result of one test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TestStatus {
-    /// Green.
-    Passed,
-    /// Red.
-    Failed,
-    /// Not run.
-    Skipped,
-}
-
-/// What came of a gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct GateResult {
-    /// Its state.
-    pub status: GateStatus,
-    /// How its process ended.
-    pub ended: Ended,
-    /// Milliseconds.
-    pub duration_ms: u64,
-    /// Why it is not green, or what it counted.
-    pub summary: String,
-    /// Its own test cases, the first two thousand.
-    pub cases: Vec<TestCase>,
-    /// Counts of passed, failed and skipped cases in all.
-    pub counts: BTreeMap<String, u64>,
-    /// The end of its log; untrusted text.
-    pub log_tail: String,
-}
-
-/// A request that could not be carried out: the world's fault, not the agent's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Broken {
-    /// What failed.
-    pub message: String,
-    /// True where the repository or the session is broken; false where the machine is (disk, permission, tool).
-    pub critical: bool,
-}
-
-/// What came of an effect.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// Setup, preparing, a checkpoint or a rollback is done.
-    Done,
-    /// `workspace.setup` failed.
-    SetupFailed {
-        /// What it said; untrusted text.
-        message: String,
-    },
-    /// An agent ended.
-    Agent(AgentReport),
-    /// A workspace was captured.
-    Captured(Capture),
-    /// An integration ended.
-    Merged(Merge),
-    /// A gate ended.
-    Gate(GateResult),
-    /// The PRD's status stands in this commit; none where the PRD is not in the repository.
-    StatusWritten(Option<Commit>),
-    /// It could not be done.
-    Broken(Broken),
 }
 
 /// Work that was under way when a session's process died.

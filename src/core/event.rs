@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Reservation, Resource, Usage};
 use super::decision::Decision;
-use super::effect::{AgentReport, Broken, Capture, EffectKey, GateResult, LostEffect, Merge};
+use super::effect::{EffectKey, LostEffect};
 use super::fault::Fault;
-use super::id::{Commit, GateName, RequirementId, SessionId, TaskId};
+use super::id::{Commit, GateName, TaskId};
+use super::outcome::{AgentReport, Broken, Capture, GateResult, Merge};
 use super::plan::Plan;
-use super::prd::{Priority, Warning};
 use super::recovery::Strategy;
-use super::settings::Settings;
+use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
 use super::time::At;
 use super::verdict::Verdict;
 
@@ -28,189 +28,6 @@ pub struct Record {
     pub at: At,
     /// What.
     pub event: Event,
-}
-
-/// A requirement, as the journal keeps it for the reports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RequirementSummary {
-    /// Its id.
-    pub id: RequirementId,
-    /// What is wanted.
-    pub text: String,
-    /// How urgent.
-    pub priority: Priority,
-    /// How many criteria are tied to it.
-    pub criteria: u32,
-    /// 1-based line in the PRD.
-    pub line: u32,
-}
-
-/// The PRD, as the journal keeps it for the reports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PrdSummary {
-    /// Path as the user gave it, relative to the repository where it lies inside.
-    pub path: String,
-    /// SHA-256 (hex) of its bytes.
-    pub sha256: String,
-    /// Title.
-    pub title: String,
-    /// Short name.
-    pub feature: String,
-    /// Its requirements.
-    pub requirements: Vec<RequirementSummary>,
-    /// What the reader warned of.
-    pub warnings: Vec<Warning>,
-}
-
-/// The first event of every journal: what is run, where, and under which rules.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SessionStarted {
-    /// Version of the journal's format.
-    pub version: u32,
-    /// Version of maestro-ci.
-    pub tool_version: String,
-    /// This session.
-    pub session: SessionId,
-    /// The PRD.
-    pub prd: PrdSummary,
-    /// The commit everything starts from.
-    pub base: Commit,
-    /// The branch that stood there, if any.
-    pub base_branch: Option<String>,
-    /// The result branch.
-    pub branch: String,
-    /// The result branch's commit when the session started, if it existed.
-    pub branch_was: Option<Commit>,
-    /// Directory of this session's workspaces.
-    pub work_dir: String,
-    /// SHA-256 (hex) over plan and configuration.
-    pub fingerprint: String,
-    /// What agents and gates are walled in by: `L0`, `L1`, `L2`.
-    pub isolation: String,
-    /// The rules.
-    pub settings: Settings,
-    /// The command of a `command` agent, for resume.
-    pub agent_command: Option<String>,
-    /// Things the user should know before anything runs.
-    pub notes: Vec<String>,
-}
-
-/// The phases of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Reading the approved PRD.
-    Planning,
-    /// Making tasks of it.
-    TaskGeneration,
-    /// Agents at work.
-    Implementation,
-    /// Gates.
-    Validation,
-    /// Status, branch, reports.
-    Handoff,
-}
-
-impl Phase {
-    /// 1 to 5.
-    pub fn number(self) -> u32 {
-        self as u32 + 1
-    }
-
-    /// As the log shows it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Planning => "Planning",
-            Self::TaskGeneration => "Task Generation",
-            Self::Implementation => "Implementation",
-            Self::Validation => "Validation",
-            Self::Handoff => "Handoff",
-        }
-    }
-}
-
-/// How a task ended, once and for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskStatus {
-    /// Integrated.
-    Done,
-    /// Declared as without change, and without change.
-    NoOp,
-    /// Given up.
-    Failed,
-    /// Never started: something it needs was given up.
-    Blocked,
-}
-
-impl TaskStatus {
-    /// True where what depends on the task may start.
-    pub fn is_success(self) -> bool {
-        matches!(self, Self::Done | Self::NoOp)
-    }
-}
-
-/// A task that waits, and for what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Waiting {
-    /// The task.
-    pub task: TaskId,
-    /// What it needs and will not get.
-    pub on: Vec<TaskId>,
-}
-
-/// Why a run stops before its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "cause", rename_all = "snake_case")]
-pub enum StopCause {
-    /// A signal.
-    Signal {
-        /// 2 (SIGINT) or 15 (SIGTERM).
-        signal: i32,
-    },
-    /// A limit.
-    Budget {
-        /// Of what.
-        resource: Resource,
-        /// Used when the run was stopped.
-        used: u64,
-        /// The limit.
-        limit: u64,
-        /// True: running attempts may finish; false: they are ended.
-        soft: bool,
-    },
-    /// Tasks are left on which the agent could not work.
-    Agent {
-        /// Which, and why.
-        message: String,
-    },
-    /// The machine cannot do the work.
-    Environment {
-        /// What is missing.
-        message: String,
-    },
-    /// The repository or the session is broken.
-    Critical {
-        /// What is broken.
-        message: String,
-    },
-}
-
-impl StopCause {
-    /// True where running attempts may finish.
-    pub fn is_soft(&self) -> bool {
-        matches!(self, Self::Budget { soft: true, .. })
-    }
-}
-
-/// Which gates a round runs, and what for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RoundPurpose {
-    /// The test gates, before a checkpoint.
-    Checkpoint,
-    /// All gates, on the finished tree.
-    Final,
 }
 
 /// Something that happened.

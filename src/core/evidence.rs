@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::effect::{GateResult, GateStatus};
-use super::event::TaskStatus;
 use super::id::{RequirementId, TaskId};
-use super::settings::GateSpec;
+use super::outcome::{GateResult, GateStatus};
+use super::session::TaskStatus;
+use super::settings::{GateSpec, UnverifiedMode};
 use super::state::{Round, State};
 
 /// Whether a requirement is met.
@@ -65,7 +65,7 @@ fn requirement(state: &State, id: &RequirementId) -> RequirementResult {
 fn unfinished_task(state: &State, id: &RequirementId) -> Option<(RequirementStatus, String)> {
     let plan = state.plan.as_ref()?;
     plan.tasks.iter().filter(|t| t.requirements.contains(id)).find_map(|task| {
-        match state.tasks.get(&task.id).and_then(|t| t.status()) {
+        match state.tasks.get(&task.id).and_then(super::state::TaskState::status) {
             Some(status) if status.is_success() => None,
             Some(TaskStatus::Blocked) => Some((RequirementStatus::Unmet, format!("{} was blocked", task.id))),
             Some(_) => Some((RequirementStatus::Unmet, format!("{} failed", task.id))),
@@ -125,7 +125,10 @@ pub fn is_sound(state: &State) -> bool {
         None => settings.gates.is_empty(),
     };
     let enough_gates = !settings.require_gates || some_gate_passed(state);
-    any_success && (gates_are_green || !settings.fail_on_gate_violation) && enough_gates
+    let proven = !settings.validate_prd
+        || settings.unverified == UnverifiedMode::Warn
+        || requirements(state).iter().all(|r| r.status != RequirementStatus::Unverified);
+    any_success && proven && (gates_are_green || !settings.fail_on_gate_violation) && enough_gates
 }
 
 /// True where at least one gate of the final round ran and is green.
@@ -137,6 +140,6 @@ pub fn some_gate_passed(state: &State) -> bool {
 /// Tasks with a certain status, in the plan's order.
 pub fn tasks_with(state: &State, status: TaskStatus) -> Vec<TaskId> {
     let Some(plan) = &state.plan else { return Vec::new() };
-    let is = |id: &TaskId| state.tasks.get(id).and_then(|t| t.status()) == Some(status);
+    let is = |id: &TaskId| state.tasks.get(id).and_then(super::state::TaskState::status) == Some(status);
     plan.tasks.iter().filter(|t| is(&t.id)).map(|t| t.id.clone()).collect()
 }

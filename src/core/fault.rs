@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::effect::{AgentReport, Ended};
+use super::outcome::{AgentReport, Ended};
 
 /// What kind of trouble a fault is; decides what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

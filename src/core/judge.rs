@@ -2,13 +2,13 @@
 //! its process ended, what it left behind and what the rules allow.
 
 use super::decision::Decision;
-use super::effect::Ended;
-use super::event::{Event, StopCause, TaskStatus};
+use super::event::Event;
 use super::fault::{self, Fault, FaultClass};
 use super::id::TaskId;
+use super::outcome::Ended;
 use super::plan::Task;
-use super::policy;
 use super::recovery::{self, Recovery};
+use super::session::{StopCause, TaskStatus};
 use super::settings::Settings;
 use super::state::{AttemptState, State, TaskState};
 use super::time::At;
@@ -67,8 +67,8 @@ fn find_fault(
     if let Some(why) = &capture.rejected {
         return Some(Fault::new(FaultClass::Policy, "rejected_tree", why.clone()));
     }
-    if let Some(violation) = policy::violation(settings, task, &capture.files) {
-        return Some(Fault::new(FaultClass::Policy, "policy", violation));
+    if let Some(violation) = &capture.violation {
+        return Some(Fault::new(FaultClass::Policy, "policy", violation.clone()));
     }
     let silent = capture.commit.is_none() && !task.no_op;
     silent.then(|| {

@@ -6,6 +6,7 @@
 mod advance;
 mod apply;
 pub mod budget;
+mod change;
 pub mod decision;
 pub mod effect;
 pub mod event;
@@ -13,12 +14,14 @@ pub mod evidence;
 pub mod fault;
 pub mod id;
 mod judge;
+pub mod outcome;
 pub mod plan;
-mod policy;
+pub mod policy;
 pub mod prd;
 pub mod recovery;
 mod request;
 mod schedule;
+pub mod session;
 pub mod settings;
 pub mod state;
 mod step;
@@ -29,22 +32,22 @@ mod verdict_of;
 pub use apply::{Illegal, replay};
 pub use budget::{Budget, Reservation, Resource, Spend, Usage, UsageSource};
 pub use decision::{Decision, DecisionKind, DecisionOption};
-pub use effect::{
-    AgentReport, Broken, Capture, Effect, EffectKey, Ended, FileChange, GateResult, GateStatus, Input, LostEffect,
-    Merge, Outcome, TestCase, TestStatus,
-};
-pub use event::{
-    Event, JOURNAL_VERSION, Phase, PrdSummary, Record, RequirementSummary, RoundPurpose, SessionStarted, StopCause,
-    TaskStatus, Waiting,
-};
+pub use effect::{Effect, EffectKey, Input, LostEffect};
+pub use event::{Event, JOURNAL_VERSION, Record};
 pub use evidence::{RequirementResult, RequirementStatus};
 pub use fault::{Fault, FaultClass};
 pub use id::{Commit, GateName, RequirementId, SessionId, TaskId};
+pub use outcome::{
+    AgentReport, Broken, Capture, Ended, FileChange, GateResult, GateStatus, Merge, Outcome, TestCase, TestStatus,
+};
 pub use plan::{Cycle, Epic, Plan, Task};
 pub use prd::{
     Approval, Check, Confidence, Criterion, CriterionKind, Prd, Priority, Requirement, Status, TaskSpec, Warning,
 };
 pub use recovery::Strategy;
+pub use session::{
+    Phase, PrdSummary, RequirementSummary, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting,
+};
 pub use settings::{CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnverifiedMode};
 pub use state::State;
 pub use step::step;

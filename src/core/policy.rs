@@ -1,8 +1,9 @@
-//! Path policy: which files a task may change. Checked on what was captured, not on what the agent says.
+//! Path policy: which files a task may change. Checked on all that was captured, not on what the agent says; the
+//! shell calls it where it has the whole list, the core judges by the answer.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::effect::FileChange;
+use super::outcome::FileChange;
 use super::plan::Task;
 use super::settings::Settings;
 
@@ -10,7 +11,7 @@ use super::settings::Settings;
 const NAMED: usize = 10;
 
 /// What is wrong with the changed paths, if anything.
-pub(super) fn violation(settings: &Settings, task: &Task, files: &[FileChange]) -> Option<String> {
+pub fn violation(settings: &Settings, task: &Task, files: &[FileChange]) -> Option<String> {
     let protect = globs(&settings.protect);
     let allow = globs(&settings.allow);
     let owns = globs(&task.owns);

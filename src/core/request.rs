@@ -2,8 +2,9 @@
 //! stands in the state, so a resume can make the same request again.
 
 use super::effect::{Effect, EffectKey};
-use super::event::{Event, StopCause};
+use super::event::Event;
 use super::id::TaskId;
+use super::session::StopCause;
 use super::state::{State, StatusWrite};
 
 impl State {

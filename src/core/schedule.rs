@@ -2,10 +2,11 @@
 
 use super::budget::{Reservation, Resource};
 use super::decision::{Decision, DecisionKind, option};
-use super::event::{Event, StopCause};
+use super::event::Event;
 use super::id::TaskId;
+use super::session::StopCause;
 use super::settings::Settings;
-use super::state::State;
+use super::state::{State, TaskPhase};
 use super::time::At;
 
 /// The ready task with the longest chain behind it, then the most urgent one, then the plan's order; retries whose
@@ -84,30 +85,35 @@ impl Near {
 /// Resources near their limit.
 fn near_limits(state: &State, settings: &Settings, at: At) -> Vec<Near> {
     let used = state.ledger.used();
+    let amount = |r| if r == Resource::Duration { at.elapsed_ms } else { used.get(r) };
+    let all = std::iter::once(Resource::Duration).chain(Resource::SPENT);
+    let limits = all.filter_map(|r| settings.budget.limit(r).map(|limit| (r, amount(r), limit)));
+    let tight: Vec<_> = limits.filter(|(_, used, limit)| is_near(*used, *limit, settings.soft_ratio)).collect();
+    if tight.is_empty() {
+        return Vec::new();
+    }
+    // Tasks that only wait to be integrated have spent what they spend, settled or not.
+    let captured = state.tasks.values().filter(|t| t.phase == TaskPhase::Captured).count() as u64;
     let (done, done_ms) = state.finished_tasks;
-    let left = state.unsettled as u64;
-    let duration = Resource::Duration;
-    let time = settings.budget.limit(duration).map(|limit| {
-        let need = done_ms.checked_div(done).map(|mean| mean.saturating_mul(left) / u64::from(settings.jobs.max(1)));
-        near(state, duration, at.elapsed_ms, limit, need)
-    });
-    let spent = Resource::SPENT.into_iter().filter_map(|resource| {
-        let limit = settings.budget.limit(resource)?;
+    let left_tasks = (state.unsettled as u64).saturating_sub(captured);
+    let need = |resource: Resource| {
+        if resource == Resource::Duration {
+            return Some(done_ms.checked_div(done)?.saturating_mul(left_tasks) / u64::from(settings.jobs.max(1)));
+        }
         let running: u64 = state.ledger.leases.values().map(|l| l.used.spend().get(resource)).sum();
-        let mean = state.ledger.settled.get(resource).checked_div(done);
-        let need = mean.map(|mean| mean.saturating_mul(left).saturating_sub(running));
-        Some(near(state, resource, used.get(resource), limit, need))
-    });
-    time.into_iter().chain(spent).filter(|n| is_near(n, settings.soft_ratio)).collect()
-}
-
-fn near(state: &State, resource: Resource, used: u64, limit: u64, need: Option<u64>) -> Near {
-    Near { resource, used, limit, need, left_tasks: state.unsettled as u64, all_tasks: state.tasks.len() }
+        let mean = state.ledger.settled.get(resource).checked_div(done + captured)?;
+        Some(mean.saturating_mul(left_tasks).saturating_sub(running))
+    };
+    let all_tasks = state.tasks.len();
+    tight
+        .into_iter()
+        .map(|(resource, used, limit)| Near { resource, used, limit, need: need(resource), left_tasks, all_tasks })
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share of a limit; the last digits do not matter")]
-fn is_near(near: &Near, soft_ratio: f64) -> bool {
-    near.used as f64 >= near.limit as f64 * soft_ratio
+fn is_near(used: u64, limit: u64, soft_ratio: f64) -> bool {
+    used as f64 >= limit as f64 * soft_ratio
 }
 
 /// Sets aside what a task is expected to need: the mean of finished ones, at first an equal share, never more than
@@ -119,7 +125,7 @@ fn reserve(state: &State, settings: &Settings, task: &TaskId) -> Option<Reservat
     let mut reserved = Reservation::default();
     for resource in Resource::SPENT {
         let Some(limit) = settings.budget.limit(resource) else { continue };
-        let share = limit / (state.tasks.len() as u64).max(1);
+        let share = (limit / (state.tasks.len() as u64).max(1)).max(1);
         let expected = state.ledger.settled.get(resource).checked_div(done).unwrap_or(share);
         let own_left = settings.task_budget.limit(resource).map(|max| max.saturating_sub(own_used.get(resource)));
         let free = limit.saturating_sub(committed.get(resource));

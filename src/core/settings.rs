@@ -69,7 +69,7 @@ pub struct GateSpec {
     pub timeout_ms: u64,
     /// False: its result is shown and decides nothing.
     pub required: bool,
-    /// JUnit file it writes, relative to `dir`.
+    /// `JUnit` file it writes, relative to `dir`.
     pub report: Option<String>,
     /// Requirements whose evidence it is.
     pub requirements: Vec<RequirementId>,

@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::budget::{Ledger, Usage};
-use super::effect::{AgentReport, Broken, Capture, EffectKey, GateResult};
-use super::event::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus};
+use super::effect::EffectKey;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
+use super::outcome::{AgentReport, Broken, Capture, GateResult};
 use super::plan::{Plan, Task};
 use super::prd::Priority;
 use super::recovery::Strategy;
+use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus};
 use super::settings::{GateSpec, Settings};
 use super::time::At;
 use super::verdict::Verdict;
@@ -337,13 +338,14 @@ impl State {
     }
 
     /// The moment at which something has to be looked at again although nothing happened, as `elapsed_ms`.
-    pub fn next_wake_ms(&self) -> Option<u64> {
+    /// Moments up to `looked_at`, when the core was asked last, wake nobody: what they allow was looked at then.
+    pub fn next_wake_ms(&self, looked_at: At) -> Option<u64> {
         if self.finished.is_some() {
             return None;
         }
         let deadline = self.settings().and_then(|s| s.budget.max_duration_ms).map(|ms| ms.saturating_add(1));
         let deadline = deadline.filter(|_| self.stop.is_none());
-        let retry = self.delayed.first().map(|(not_before_ms, ..)| *not_before_ms);
-        [deadline, retry].into_iter().flatten().min()
+        let retry = self.delayed.iter().map(|(not_before_ms, ..)| *not_before_ms).find(|ms| *ms > looked_at.elapsed_ms);
+        [deadline.filter(|ms| *ms > looked_at.elapsed_ms), retry].into_iter().flatten().min()
     }
 }

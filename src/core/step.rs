@@ -3,9 +3,11 @@
 
 use super::advance;
 use super::budget::Usage;
-use super::effect::{AgentReport, EffectKey, Ended, Input, LostEffect, Outcome};
-use super::event::{Event, Phase, StopCause};
+use super::effect::{EffectKey, Input, LostEffect};
+use super::event::Event;
 use super::id::TaskId;
+use super::outcome::{AgentReport, Ended, Outcome};
+use super::session::{Phase, StopCause};
 use super::state::State;
 use super::time::At;
 
@@ -88,7 +90,7 @@ fn finished(state: &State, at: At, key: EffectKey, outcome: Outcome) -> Vec<Even
         (EffectKey::Rollback, Outcome::Done) => Event::RolledBack,
         (key, outcome) => {
             let message = format!("internal error: the outcome {outcome:?} does not answer `{key}`");
-            Event::EffectBroken { key, broken: super::effect::Broken { message, critical: true } }
+            Event::EffectBroken { key, broken: super::outcome::Broken { message, critical: true } }
         }
     };
     vec![event]

@@ -1,8 +1,8 @@
 //! The verdict on a session: a function of its state, and of nothing that an agent wrote.
 
-use super::event::{StopCause, TaskStatus};
 use super::evidence::{self, RequirementStatus};
 use super::id::TaskId;
+use super::session::{StopCause, TaskStatus};
 use super::settings::UnverifiedMode;
 use super::state::State;
 use super::verdict::Verdict;

@@ -13,7 +13,6 @@ pub(super) struct Clock {
 impl Clock {
     /// Goes on from what earlier processes of the session took.
     pub(super) fn start(before_ms: u64) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one clock of a session")]
         let started = Instant::now();
         Self { started, before_ms }
     }

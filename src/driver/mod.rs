@@ -9,6 +9,7 @@ mod stops;
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -24,6 +25,8 @@ use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
 use crate::report::{self, Console};
 use clock::Clock;
 
+/// How long the end of a run waits for the removal of workspaces.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// Inputs that are taken in with one sync of the journal.
 const MAX_BATCH: usize = 256;
 
@@ -67,6 +70,7 @@ pub struct Driver {
     records: Vec<Record>,
     world: Arc<World>,
     clock: Clock,
+    looked_at: At,
     console: Console,
     sink: Sink,
     log_to_file: bool,
@@ -89,6 +93,7 @@ impl Driver {
             records: Vec::new(),
             world: Arc::new(world),
             clock: Clock::start(0),
+            looked_at: At::default(),
             console,
             sink,
             log_to_file,
@@ -103,8 +108,8 @@ impl Driver {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let first = self.first_input(job)?;
         let verdict = runtime.block_on(self.drive(first))?;
-        // Threads of effects that were dropped (a finished run has none) must not hold the process.
-        runtime.shutdown_background();
+        // Only the removal of workspaces can still be under way.
+        runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
         self.write_derived();
         Ok((verdict, self.records))
     }
@@ -148,7 +153,7 @@ impl Driver {
             let batch = tokio::select! {
                 signal = signals.next() => vec![Input::Cancel { signal }],
                 input = inputs.recv() => batch(input, &mut inputs),
-                () = self.clock.sleep_until(self.state.next_wake_ms()) => vec![Input::Continue],
+                () = self.clock.sleep_until(self.state.next_wake_ms(self.looked_at)) => vec![Input::Continue],
             };
             self.turn(batch, &send)?;
         }
@@ -157,6 +162,7 @@ impl Driver {
     /// One turn: decide, make durable, take in, act.
     fn turn(&mut self, inputs: Vec<Input>, send: &world::Send) -> Result<(), DriverError> {
         let at = self.clock.now();
+        self.looked_at = at;
         let mut effects = Vec::new();
         let first = self.records.len();
         for input in inputs {
@@ -178,6 +184,11 @@ impl Driver {
         }
         let milestone =
             new.iter().any(|r| matches!(r.event, Event::CheckpointCreated { .. } | Event::PhaseStarted { .. }));
+        for record in new {
+            if let Event::Captured { task, attempt, .. } = &record.event {
+                World::discard(&self.world, task, *attempt);
+            }
+        }
         for effect in effects {
             World::start(&self.world, effect, &self.state, send);
         }

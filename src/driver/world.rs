@@ -10,7 +10,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::stops::Stops;
 use crate::agent::{self, Agent, Attempt};
 use crate::core::{
-    Broken, Commit, Effect, EffectKey, Ended, GateName, GateResult, GateSpec, Input, Outcome, State, TaskId, Usage,
+    Broken, Commit, Effect, EffectKey, Ended, FileChange, GateName, GateResult, GateSpec, Input, Outcome, State,
+    TaskId, Usage, policy,
 };
 use crate::gate::{self, GateRun};
 use crate::journal::{SessionDir, make_dir, write_atomic};
@@ -108,6 +109,13 @@ impl World {
         });
     }
 
+    /// Removes an attempt's workspace, now that the journal has what was in it. One that cannot be removed goes
+    /// with all others when the run ends.
+    pub(super) fn discard(this: &Arc<Self>, task: &TaskId, attempt: u32) {
+        let (world, name) = (Arc::clone(this), Workspaces::name_of(task, attempt));
+        tokio::task::spawn_blocking(move || world.options.workspaces.discard(&name));
+    }
+
     fn attempt_dir(&self, task: &TaskId, attempt: u32) -> PathBuf {
         self.options.session.attempt(task, attempt)
     }
@@ -177,6 +185,7 @@ fn work(effect: Effect, state: &State) -> (EffectKey, Work) {
         Effect::Integrate { task, attempt, commit, onto, tip, wall_ms } => {
             let message = integration_message(state, &task, attempt);
             let work: Work = Box::new(move |world, _| {
+                world.options.workspaces.make_store()?;
                 let request = Integration { commit: &commit, onto: &onto, tip: &tip, message: &message, wall_ms };
                 Ok(Outcome::Merged(world.options.workspaces.integrate(&request)?))
             });
@@ -275,10 +284,12 @@ fn capture(state: &State, task: TaskId, attempt: u32, onto: Commit) -> (EffectKe
     let title = state.task(&task).map_or("", |t| t.title.as_str());
     let message = format!("{task} attempt {attempt}: {title}\n");
     let name = Workspaces::name_of(&task, attempt);
+    let rules = state.settings().cloned().zip(state.task(&task).cloned());
     let key = EffectKey::Capture { task: task.clone(), attempt };
     let work: Work = Box::new(move |world, _| {
         let patch = world.attempt_dir(&task, attempt).join("changes.patch");
-        let request = CaptureRequest { name: &name, onto: &onto, message: &message, patch: &patch };
+        let violation = |files: &[FileChange]| rules.as_ref().and_then(|(s, t)| policy::violation(s, t, files));
+        let request = CaptureRequest { name: &name, onto: &onto, message: &message, patch: &patch, policy: &violation };
         Ok(Outcome::Captured(world.options.workspaces.capture(&request)?))
     });
     (key, work)
@@ -352,6 +363,7 @@ fn write_status(state: &State, status: String, tip: Commit, wall_ms: i64) -> (Ef
     let work: Work = Box::new(move |world, _| {
         let Some(path) = &world.options.prd_path else { return Ok(Outcome::StatusWritten(None)) };
         let workspaces = &world.options.workspaces;
+        workspaces.make_store()?;
         let Some(bytes) = workspaces.file_at(&tip, path)? else { return Ok(Outcome::StatusWritten(None)) };
         let updated_at = jiff::Timestamp::from_millisecond(wall_ms).map(|t| t.to_string()).unwrap_or_default();
         let bookkeeping = prd::Bookkeeping {

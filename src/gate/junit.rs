@@ -1,4 +1,4 @@
-//! Reads the JUnit file a gate wrote. The file is untrusted: no DOCTYPE, bounded size, no number believed that can
+//! Reads the `JUnit` file a gate wrote. The file is untrusted: no DOCTYPE, bounded size, no number believed that can
 //! be counted instead.
 
 use std::io::Read;

@@ -73,7 +73,8 @@ impl Repo {
                 top: PathBuf::from(top),
                 git_dir: PathBuf::from(git_dir),
                 object_format: (*format).to_owned(),
-                git: Git::at(Path::new(git_dir)),
+                // What the journal says is there must be there after a power cut.
+                git: Git::at(Path::new(git_dir)).with_config("core.fsync", "all"),
             }),
             ["true", ..] => Err(Discovery::Bare { dir: dir.to_owned() }),
             _ if stderr.contains("dubious ownership") => Err(Discovery::Untrusted { message: stderr }),

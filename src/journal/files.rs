@@ -1,4 +1,5 @@
-//! Files that are whole at any instant: written beside their place, synced, renamed into it.
+//! Files that are whole at any instant: written beside their place, renamed into it. They derive from the journal,
+//! so they are not synced: what a power cut takes is made again.
 
 use std::io::{self, Write};
 use std::path::Path;

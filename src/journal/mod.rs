@@ -121,6 +121,14 @@ impl Journal {
     }
 }
 
+/// A record as a line of the journal, with its newline.
+///
+/// # Errors
+/// The record cannot be serialised.
+pub fn encode(record: &Record) -> serde_json::Result<String> {
+    line::encode(record)
+}
+
 /// Reads a journal without opening it for writing.
 ///
 /// # Errors
@@ -152,7 +160,9 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Contents, JournalError> {
             Ok(_) | Err(BadLine::Damaged) => {
                 let rest = bytes.get(usize::try_from(contents.good_bytes).unwrap_or(usize::MAX)..).unwrap_or_default();
                 let whole = rest.split_inclusive(|b| *b == b'\n').filter_map(|l| l.strip_suffix(b"\n"));
-                if whole.filter_map(|l| line::decode(l).ok()).any(|r| r.seq >= due) {
+                // Nothing is ever torn before the first record but that record itself.
+                let no_journal = due == 1 && line.ends_with(b"\n");
+                if no_journal || whole.filter_map(|l| line::decode(l).ok()).any(|r| r.seq >= due) {
                     return Err(JournalError::Damaged { path: path.to_owned(), line: index + 1 });
                 }
                 contents.torn_bytes = rest.len() as u64;

@@ -39,7 +39,11 @@ fn line(task: &Task, group: u32) -> String {
     let mut line = format!("{} [P:Group-{}] {:?} {}", task.id, group + 1, task.priority, task.title);
     let ids = |ids: &mut dyn Iterator<Item = &str>| ids.collect::<Vec<_>>().join(", ");
     if !task.requirements.is_empty() {
-        let _ = write!(line, " ({})", ids(&mut task.requirements.iter().map(|r| r.as_str())));
+        let _ = write!(
+            line,
+            " ({})",
+            ids(&mut task.requirements.iter().map(super::super::core::id::RequirementId::as_str))
+        );
     }
     if !task.depends_on.is_empty() {
         let _ = write!(line, " after {}", ids(&mut task.depends_on.iter().map(TaskId::as_str)));

@@ -27,6 +27,15 @@ pub(super) struct Traces {
     pub(super) hidden: bool,
 }
 
+impl Traces {
+    /// Where the status that counts begins, as an offset into the source.
+    pub(super) fn status_at(&self) -> Option<usize> {
+        let slot =
+            self.root.as_ref().and_then(|root| frontmatter::status_slots(root).first().map(|s| s.entry.key_span.start));
+        slot.or_else(|| self.fields.status.as_ref().map(|field| field.name_span.start))
+    }
+}
+
 /// The longest name of a feature: it becomes part of branch names.
 const FEATURE_CHARS: usize = 50;
 

@@ -33,12 +33,11 @@ pub(super) fn read(body: &Body<'_>, joined: &Joined, warnings: &mut Vec<Warning>
 fn listed(joined: &Joined, named: &[&str], line: u32, warnings: &mut Vec<Warning>) -> Vec<usize> {
     let mut owners = Vec::new();
     for id in named {
-        match joined.index(id) {
-            Some(index) => owners.push(index),
-            None => {
-                let message = format!("{id}: this check names a requirement that the PRD does not have");
-                warnings.push(Warning { line, message });
-            }
+        if let Some(index) = joined.index(id) {
+            owners.push(index);
+        } else {
+            let message = format!("{id}: this check names a requirement that the PRD does not have");
+            warnings.push(Warning { line, message });
         }
     }
     owners
@@ -64,8 +63,11 @@ mod tests {
     fn check(text: &str, expected: &[&[&str]]) {
         let text = format!("# T\n\n## Requirements\n\n- FR-1: a\n- FR-2: b\n\n{text}");
         let prd = parse("t.md", text.as_bytes()).expect("readable").prd;
-        let ids: Vec<Vec<&str>> =
-            prd.checks.iter().map(|check| check.requirements.iter().map(|id| id.as_str()).collect()).collect();
+        let ids: Vec<Vec<&str>> = prd
+            .checks
+            .iter()
+            .map(|check| check.requirements.iter().map(crate::core::id::RequirementId::as_str).collect())
+            .collect();
         assert_eq!(ids, expected, "{text}");
     }
 
@@ -92,6 +94,9 @@ mod tests {
         let text = b"# T\n\n## Requirements\n\n- FR-1: a\n\n  ```check\n  true\n  ```\n- FR-2: b\n";
         let prd = parse("t.md", text).expect("readable").prd;
         let check = prd.checks.first().expect("one");
-        assert_eq!((check.script.as_str(), check.requirements.first().map(|id| id.as_str())), ("true\n", Some("FR-1")));
+        assert_eq!(
+            (check.script.as_str(), check.requirements.first().map(crate::core::id::RequirementId::as_str)),
+            ("true\n", Some("FR-1"))
+        );
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn owner(body: &Body<'_>, joined: &Joined, section: usize) -> Option<
 
 /// The requirement that a heading among the criteria, or of a criterion, names.
 fn named_by(joined: &Joined, section: &Section) -> Option<usize> {
-    let is_criterion = section.lead.as_ref().is_some_and(|lead| lead.is_criterion());
+    let is_criterion = section.lead.as_ref().is_some_and(super::ident::Lead::is_criterion);
     if section.topic != Topic::Criteria && !is_criterion {
         return None;
     }
@@ -114,7 +114,8 @@ impl Collector<'_, '_> {
         if matches!(topic, Topic::Excluded | Topic::Tasks) {
             return false;
         }
-        let numbered = |(_, around): (usize, &Section)| around.lead.as_ref().is_some_and(|lead| lead.is_criterion());
+        let numbered =
+            |(_, around): (usize, &Section)| around.lead.as_ref().is_some_and(super::ident::Lead::is_criterion);
         if self.body.around(section).any(numbered) {
             // Taken as a whole already.
             return false;
@@ -141,7 +142,7 @@ impl Collector<'_, '_> {
             return self.tied_entry(named, entry, &lead.rest);
         }
         let mut criterion = self.single(entry, &entry.text);
-        if let Some(lead) = lead.filter(|lead| lead.is_criterion()) {
+        if let Some(lead) = lead.filter(super::ident::Lead::is_criterion) {
             criterion.text = entry.with_nested(&markdown::plain_start(&lead.rest));
             criterion.id = Some(lead.id);
         } else if let Some(lead) = ident::leading(&entry.text) {

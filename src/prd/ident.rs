@@ -107,8 +107,7 @@ fn digits(bytes: &[u8], from: usize) -> Option<usize> {
 fn ends(bytes: &[u8], at: usize) -> bool {
     match bytes.get(at) {
         None => true,
-        Some(b'-') => !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
-        Some(b'_') => !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
+        Some(b'-' | b'_') => !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
         Some(byte) => !byte.is_ascii_alphanumeric(),
     }
 }

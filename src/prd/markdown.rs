@@ -261,7 +261,7 @@ impl Walker {
             Target::Code(_) | Target::Nothing => None,
         };
         let Some(slot) = slot else { return };
-        if slot.is_empty() {
+        if slot.start >= slot.end {
             *slot = range.clone();
         } else {
             *slot = slot.start.min(range.start)..slot.end.max(range.end);

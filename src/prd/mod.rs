@@ -104,6 +104,12 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Document, PrdError> {
     }
 }
 
+/// The 1-based line on which the status that counts stands; none where the PRD has no status.
+pub fn status_line(document: &Document) -> Option<usize> {
+    let at = document.traces.status_at()?;
+    Some(document.source.get(..at)?.matches('\n').count() + 1)
+}
+
 /// True where the PRD holds text that its reader did not see; `--strict-prd` refuses it.
 pub fn hidden_text(document: &Document) -> bool {
     document.traces.hidden

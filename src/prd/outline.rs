@@ -192,8 +192,7 @@ fn section(text: &str, block: &Block, level: u8, parent: usize, sections: &[Sect
 fn inherit(own: Topic, around: Topic) -> Topic {
     match (own, around) {
         (Topic::Excluded, _) | (_, Topic::Excluded) => Topic::Excluded,
-        (_, Topic::Criteria | Topic::Tasks) => around,
-        (Topic::Plain, _) => around,
+        (_, Topic::Criteria | Topic::Tasks) | (Topic::Plain, _) => around,
         _ => own,
     }
 }

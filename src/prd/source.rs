@@ -19,7 +19,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, PrdError> {
         _ => PrdError::Io { path: path.to_owned(), source: error },
     };
     regular(path, &fs::metadata(path).map_err(failed)?)?;
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(failed)?;
     regular(path, &file.metadata().map_err(failed)?)?;
     let mut bytes = Vec::new();

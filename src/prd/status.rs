@@ -41,11 +41,23 @@ pub(super) struct BodyFields {
 pub(super) fn body_fields(body: &str, until: usize) -> BodyFields {
     let mut fields = BodyFields::default();
     let mut fenced = false;
+    let mut commented = false;
     for (at, line) in lines(body, 0).take_while(|(at, _)| *at < until) {
         if line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~") {
             fenced = !fenced;
         }
-        if fenced {
+        let opens = line.rfind("<!--");
+        let closes = line.rfind("-->");
+        let in_comment = commented;
+        commented = match (opens, closes) {
+            (Some(opens), Some(closes)) => opens > closes,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => commented,
+        };
+        // What a reader of the rendered page does not see, or sees as code, approves nothing.
+        let is_code = line.starts_with("    ") || line.starts_with('\t');
+        if fenced || in_comment || is_code {
             continue;
         }
         let field = |name| named(line, name).map(|(name, value)| placed(body, at, line, name, value));

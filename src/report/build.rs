@@ -8,8 +8,9 @@ use super::model::{
 };
 use super::model_work::RequirementReport;
 use super::{figures, gates, history, tasks};
-use crate::core::event::{Event, Record, SessionStarted};
+use crate::core::event::{Event, Record};
 use crate::core::plan::Plan;
+use crate::core::session::SessionStarted;
 use crate::core::state::State;
 use crate::core::{Illegal, evidence, replay};
 

@@ -6,13 +6,14 @@
 use super::format::{amount, count, duration, len, resource, rfc3339, usd};
 use super::tasks::attempt_of;
 use crate::core::decision::Decision;
-use crate::core::effect::{Capture, GateResult, GateStatus, Merge};
-use crate::core::event::{Event, Phase, Record, SessionStarted, StopCause, TaskStatus, Waiting};
+use crate::core::event::{Event, Record};
 use crate::core::evidence::{self, RequirementStatus};
 use crate::core::fault::Fault;
 use crate::core::id::{Commit, TaskId};
+use crate::core::outcome::{Capture, GateResult, GateStatus, Merge};
 use crate::core::plan::Plan;
 use crate::core::recovery::Strategy;
+use crate::core::session::{Phase, SessionStarted, StopCause, TaskStatus, Waiting};
 use crate::core::state::State;
 use crate::core::time::At;
 use crate::core::verdict::Verdict;
@@ -184,8 +185,13 @@ fn attempt_started(state: &State, task: &TaskId, attempt: u32, strategy: Strateg
 }
 
 fn attempt_failed(task: &TaskId, attempt: u32, fault: &Fault) -> String {
-    let message = fault.message.lines().next().unwrap_or_default();
-    line(BAD, &format!("{task} attempt {attempt} failed: {message} ({}: {})", fault.class, fault.reason))
+    // An agent's last words stand on the lines after the first; the end of them says most.
+    let mut lines = fault.message.lines().filter(|l| !l.trim().is_empty());
+    let mut message = lines.next().unwrap_or_default().to_owned();
+    if let Some(last) = lines.next_back() {
+        message = format!("{message} {last}");
+    }
+    line(BAD, &format!("{task} attempt {attempt} failed ({}: {}): {message}", fault.class, fault.reason))
 }
 
 /// A wait is worth a line, so that nobody takes it for a hang; an attempt at once is announced by itself.

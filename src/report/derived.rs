@@ -10,8 +10,9 @@ use super::junit::junit;
 use super::markdown::final_report;
 use super::model::Report;
 use super::model_work::{AttemptOutcome, TaskStanding};
-use crate::core::event::{Phase, Record};
+use crate::core::event::Record;
 use crate::core::replay;
+use crate::core::session::Phase;
 
 /// Every derived file of a session.
 ///

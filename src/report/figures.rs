@@ -4,7 +4,8 @@ use super::format::{len, len32, share};
 use super::model::{AmountBudget, BudgetReport, DurationBudget, Metrics, Report, ResourceUse, StoppedBy};
 use super::model_work::{AttemptOutcome, AttemptReport, TaskReport};
 use crate::core::budget::{Budget, Resource, UsageSource};
-use crate::core::event::{Event, Record, StopCause};
+use crate::core::event::{Event, Record};
+use crate::core::session::StopCause;
 use crate::core::state::State;
 
 /// Limits, and what was used of them.

@@ -1,7 +1,7 @@
 //! Reading gates and their rounds off a state. A gate without a result is never shown as anything but not run.
 
 use super::model_work::{GateReport, GateStanding, RoundGate, RoundReport};
-use crate::core::effect::{GateResult, GateStatus};
+use crate::core::outcome::{GateResult, GateStatus};
 use crate::core::settings::GateSpec;
 use crate::core::state::{Round, State};
 
@@ -9,17 +9,18 @@ use crate::core::state::{Round, State};
 pub(super) fn gates(state: &State) -> Vec<GateReport> {
     let round = state.final_round();
     let specs = state.settings().map(|s| s.gates.as_slice()).unwrap_or_default();
-    specs.iter().map(|spec| gate(spec, round)).collect()
+    let decides = state.settings().is_some_and(|s| s.fail_on_gate_violation);
+    specs.iter().map(|spec| gate(spec, round, decides)).collect()
 }
 
-fn gate(spec: &GateSpec, round: Option<&Round>) -> GateReport {
+fn gate(spec: &GateSpec, round: Option<&Round>, decides: bool) -> GateReport {
     let run = round.and_then(|r| r.gates.iter().find(|g| g.gate == spec.name));
     let result = run.and_then(|r| r.result.as_ref());
     let unfinished = run.is_some_and(|r| r.limit_ms.is_some());
     GateReport {
         name: spec.name.to_string(),
         kind: spec.kind,
-        required: spec.required,
+        required: spec.required && decides,
         detected: spec.detected,
         status: standing(result),
         duration_ms: result.map_or(0, |r| r.duration_ms),

@@ -3,9 +3,10 @@
 use super::format::{rfc3339, rounded};
 use super::model::{CheckpointReport, DecisionReport, FaultReport};
 use crate::core::decision::{Decision, DecisionKind};
-use crate::core::event::{Event, Record, SessionStarted, TaskStatus};
+use crate::core::event::{Event, Record};
 use crate::core::fault::{Fault, FaultClass};
 use crate::core::id::TaskId;
+use crate::core::session::{SessionStarted, TaskStatus};
 use crate::core::state::{Checkpoint, State};
 use crate::core::time::At;
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::model::Report;
+use crate::text::json_safe;
 
 /// The report as JSON, indented, with a newline at its end.
 pub fn json(report: &Report) -> String {
@@ -20,7 +21,7 @@ pub(super) fn pretty(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value);
     let mut text = text.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());
     text.push('\n');
-    text
+    json_safe(&text)
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use super::model::{BudgetReport, Report};
 use super::model_work::{
     AttemptOutcome, AttemptReport, GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding,
 };
-use crate::core::effect::TestStatus;
 use crate::core::evidence::RequirementStatus;
+use crate::core::outcome::TestStatus;
 
-/// The report as JUnit XML.
+/// The report as `JUnit` XML.
 ///
 /// # Errors
 /// The XML writer gave up.
@@ -29,7 +29,8 @@ pub fn junit(report: &Report) -> Result<String, ReportError> {
     let mut tasks = suite("tasks", report.tasks.iter().map(TaskReport::duration_ms).sum(), tasks);
     add_spend(&mut tasks, report);
     root.add_test_suite(tasks);
-    let gates = report.gates.iter().map(|g| gate_case(g, &mut cases)).collect();
+    let mut gates: Vec<TestCase> = report.gates.iter().map(|g| gate_case(g, &mut cases)).collect();
+    gates.push(verdict_case(report, &mut cases));
     root.add_test_suite(suite("gates", report.gates.iter().map(|g| g.duration_ms).sum(), gates));
     let requirements = report.requirements.iter().map(|r| requirement_case(r, &mut cases)).collect();
     root.add_test_suite(suite("requirements", 0, requirements));
@@ -116,11 +117,24 @@ fn gate_case(gate: &GateReport, cases: &mut Cases) -> TestCase {
     let ty = gate.status.name();
     let end = match gate.status {
         GateStanding::Passed => End::Passed,
+        // A gate that decides nothing must not turn a consumer red that the run left green.
+        GateStanding::Failed | GateStanding::Inconclusive if !gate.required => End::Skipped("not_required", &text),
         GateStanding::Failed => End::Failure(ty, &text),
         GateStanding::Inconclusive => End::Error(ty, &text),
         GateStanding::Skipped | GateStanding::NotRun => End::Skipped(ty, &gate.summary),
     };
     cases.case("gates", &gate.name, 1, gate.duration_ms, with_message(end.status(), &gate.summary))
+}
+
+/// The verdict itself, so that no consumer is green where the run is not, whatever the reason.
+fn verdict_case(report: &Report, cases: &mut Cases) -> TestCase {
+    let end = match report.exit_code {
+        Some(0) => End::Passed,
+        Some(1) => End::Failure(&report.verdict, &report.reason),
+        Some(_) => End::Error(&report.verdict, &report.reason),
+        None => End::Skipped("running", "the run has not ended"),
+    };
+    cases.case("gates", "verdict", 1, 0, end.status())
 }
 
 /// The message is the summary alone; the log is for the body.
@@ -151,6 +165,7 @@ fn own_cases(gate: &GateReport, cases: &mut Cases) -> Vec<TestCase> {
     all.map(|test| {
         let end = match test.status {
             TestStatus::Passed => End::Passed,
+            TestStatus::Failed if !gate.required => End::Skipped("not_required", &test.message),
             TestStatus::Failed => End::Failure("failed", &test.message),
             TestStatus::Skipped => End::Skipped("skipped", &test.message),
         };

@@ -1,4 +1,4 @@
-//! Test cases of the JUnit report, kept to what every known consumer reads: `time`, `file` and `line` always set,
+//! Test cases of the `JUnit` report, kept to what every known consumer reads: `time`, `file` and `line` always set,
 //! (classname, name) unique in the whole file, messages of one line, bounded bodies, every text clean for XML.
 //! The one place that hands text to quick-junit.
 

@@ -8,8 +8,8 @@ use super::markdown::{list, md, table};
 use super::model::{AmountBudget, DecisionReport, Report};
 use super::model_work::{GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
 use crate::core::decision::DecisionKind;
-use crate::core::effect::{FileChange, TestStatus};
 use crate::core::evidence::RequirementStatus;
+use crate::core::outcome::{FileChange, TestStatus};
 use crate::text::markdown_code_block;
 
 pub(super) fn summary(report: &Report) -> String {

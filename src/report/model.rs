@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::model_work::{Changes, GateReport, RequirementReport, RoundReport, TaskReport};
 use crate::core::decision::DecisionKind;
-use crate::core::event::Phase;
 use crate::core::fault::FaultClass;
 use crate::core::prd::{Priority, Warning};
+use crate::core::session::Phase;
 
 /// The version of the report's format.
 pub const SCHEMA_VERSION: u32 = 1;

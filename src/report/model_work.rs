@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::core::budget::Usage;
-use crate::core::effect::{FileChange, TestCase};
-use crate::core::event::RoundPurpose;
 use crate::core::evidence::RequirementStatus;
 use crate::core::fault::Fault;
+use crate::core::outcome::{FileChange, TestCase};
 use crate::core::prd::Priority;
 use crate::core::recovery::Strategy;
+use crate::core::session::RoundPurpose;
 use crate::core::settings::GateKind;
 
 /// Where a task stands.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::format::{count, len};
 use super::model::Report;
 use super::model_work::{GateReport, GateStanding, TaskReport, TaskStanding};
-use crate::core::effect::TestStatus;
 use crate::core::evidence::RequirementStatus;
+use crate::core::outcome::TestStatus;
 use crate::core::settings::GateKind;
 
 impl Report {

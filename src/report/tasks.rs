@@ -5,10 +5,11 @@ use std::collections::btree_map::Entry;
 
 use super::format::{len, len32, rfc3339};
 use super::model_work::{AttemptOutcome, AttemptReport, Changes, TaskReport, TaskStanding};
-use crate::core::effect::{Capture, FileChange, Merge};
-use crate::core::event::{Event, Record, TaskStatus};
+use crate::core::event::{Event, Record};
 use crate::core::id::TaskId;
+use crate::core::outcome::{Capture, FileChange, Merge};
 use crate::core::plan::Task;
+use crate::core::session::TaskStatus;
 use crate::core::state::{AttemptState, State, TaskPhase, TaskState};
 
 /// Every task, in the plan's order.

@@ -6,18 +6,16 @@ use std::collections::BTreeMap;
 use super::model::Report;
 use crate::core::budget::{Budget, Spend, Usage, UsageSource};
 use crate::core::decision::{Decision, DecisionKind, option};
-use crate::core::effect::{
-    AgentReport, Capture, Ended, FileChange, GateResult, GateStatus, Merge, TestCase, TestStatus,
-};
-use crate::core::event::{
-    Event, JOURNAL_VERSION, Phase, PrdSummary, Record, RequirementSummary, RoundPurpose, SessionStarted, TaskStatus,
-    Waiting,
-};
+use crate::core::event::{Event, JOURNAL_VERSION, Record};
 use crate::core::fault::{Fault, FaultClass};
 use crate::core::id::Commit;
+use crate::core::outcome::{
+    AgentReport, Capture, Ended, FileChange, GateResult, GateStatus, Merge, TestCase, TestStatus,
+};
 use crate::core::plan::{Epic, Plan, Task};
 use crate::core::prd::{Priority, Warning};
 use crate::core::recovery::Strategy;
+use crate::core::session::{Phase, PrdSummary, RequirementSummary, RoundPurpose, SessionStarted, TaskStatus, Waiting};
 use crate::core::settings::{CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnverifiedMode};
 use crate::core::time::At;
 use crate::core::verdict::Verdict;
@@ -135,7 +133,7 @@ impl Journal {
 
 fn capture() -> Capture {
     let file = FileChange { path: format!("src/{HOSTILE}.rs"), status: 'M', added: 84, removed: 2 };
-    Capture { commit: Some("work".into()), files: vec![file], file_count: 1, rejected: None }
+    Capture { commit: Some("work".into()), files: vec![file], file_count: 1, rejected: None, violation: None }
 }
 
 fn green() -> GateResult {

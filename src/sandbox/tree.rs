@@ -65,9 +65,8 @@ pub(super) fn sweep() -> u32 {
 fn reap_zombies() -> bool {
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some(_)) => {}
+            Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) => return false,
-            Err(Errno::INTR) => {}
             Err(_) => return true,
         }
     }

@@ -38,17 +38,22 @@ fn run() -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     let order = read_order()?;
     let started = Instant::now();
+    let program = order.argv.first().map_or("", String::as_str);
     let report = match Watch::start(&order) {
-        Ok(mut watch) => watch.watch(&order, started)?,
-        Err(error) => {
-            let program = order.argv.first().map_or("", String::as_str);
-            let message = format!("cannot start `{program}` in {}: {error}", order.dir.display());
-            Report { ended: Ended::NotStarted { message }, duration_ms: 0, leaked_processes: 0, stdout_bytes: 0 }
+        Ok(mut watch) => {
+            watch.watch(&order, started).unwrap_or_else(|e| given_up(format!("`{program}` cannot be watched: {e}")))
         }
+        Err(error) => given_up(format!("cannot start `{program}` in {}: {error}", order.dir.display())),
     };
     let mut line = vec![REPORT];
     line.extend(serde_json::to_vec(&report)?);
     send_up(&line)
+}
+
+/// Whatever went wrong (a full disk under the log, an orchestrator that is gone): nothing stays alive.
+fn given_up(message: String) -> Report {
+    let leaked_processes = tree::sweep();
+    Report { ended: Ended::NotStarted { message }, duration_ms: 0, leaked_processes, stdout_bytes: 0 }
 }
 
 /// Reads exactly the order (four bytes of length, then JSON), past the buffer of `io::stdin`: what follows must
@@ -155,6 +160,7 @@ impl Watch {
 
     /// The child is gone; so is, after the sweep, everything it left behind.
     fn finish(&mut self, started: Instant) -> io::Result<Report> {
+        self.grant_grace()?;
         let status = self.child.wait()?;
         let leaked_processes = tree::sweep();
         self.pump()?;
@@ -171,6 +177,18 @@ impl Watch {
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Report { ended, duration_ms, leaked_processes, stdout_bytes: self.out.file.total() })
+    }
+
+    /// A child that was asked to end is often only a shell around the real one, which has its grace, too.
+    fn grant_grace(&mut self) -> io::Result<()> {
+        while let Ending::Gentle { kill_at, .. } = &self.ending
+            && Instant::now() < *kill_at
+            && !tree::descendants().is_empty()
+        {
+            std::thread::sleep(Duration::from_millis(10));
+            self.pump()?;
+        }
+        Ok(())
     }
 
     fn next_moment(&self, deadline: Instant, idle_at: Option<Instant>) -> Instant {
@@ -191,7 +209,7 @@ impl Watch {
             fds.push(PollFd::new(&stdin, PollFlags::IN));
         }
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left.min(Duration::from_secs(3600))).ok();
+        let timeout = Timespec::try_from(left.min(Duration::from_hours(1))).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
             other => other?,
@@ -236,6 +254,8 @@ impl Watch {
 /// SIGTERM, SIGINT and SIGHUP to the warden itself mean stop, too. They arrive as bytes in a pipe.
 fn watch_signals() -> io::Result<PipeReader> {
     let (read, write) = io::pipe()?;
+    // It is emptied whenever a stop arrives, also one that came as an order.
+    rustix::io::ioctl_fionbio(&read, true)?;
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         signal_hook::low_level::pipe::register(signal.as_raw(), write.try_clone()?)?;
     }
@@ -256,10 +276,10 @@ impl Stream {
     }
 
     fn pump(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = [0; 16 << 10];
         let mut any = false;
         // A child that writes without end must not keep the watch from looking at the clock.
-        for _ in 0..64 {
+        for _ in 0..256 {
             match self.pipe.read(&mut buffer) {
                 Ok(0) => {
                     self.open = false;

@@ -1,12 +1,13 @@
 //! Capturing: what an agent left in its workspace becomes a commit in the private store. The agent's own `.git`,
 //! its commits, hooks and filters play no part; only the files count.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{WorkspaceError, Workspaces, io_at};
 use crate::core::{Capture, Commit, FileChange};
-use crate::git::Git;
+use crate::git::Output;
 
 /// Changed files beyond this many are counted and not listed.
 const LISTED_FILES: usize = 1000;
@@ -23,27 +24,26 @@ pub struct CaptureRequest<'a> {
     pub message: &'a str,
     /// Where the patch is kept.
     pub patch: &'a Path,
+    /// What the path policy says of the changed files, all of them.
+    pub policy: &'a dyn Fn(&[FileChange]) -> Option<String>,
 }
 
 impl Workspaces {
-    /// Captures a workspace and removes it.
+    /// Captures a workspace. It stays until `discard`: a capture that nobody heard of must be possible again.
     ///
     /// # Errors
     /// The disk or git said no. A tree that must not be integrated is an answer, not an error.
     pub fn capture(&self, request: &CaptureRequest<'_>) -> Result<Capture, WorkspaceError> {
         let dir = self.tree_dir(request.name);
         let git = self.store().with_tree(&dir, &self.index(request.name));
-        let capture = self.captured(&git, &dir, request)?;
-        self.discard(request.name)?;
-        Ok(capture)
-    }
-
-    fn captured(&self, git: &Git, dir: &Path, request: &CaptureRequest<'_>) -> Result<Capture, WorkspaceError> {
+        if !dir.is_dir() {
+            let why = "the agent removed its own workspace, or put something else in its place".to_owned();
+            return Ok(Capture { rejected: Some(why), ..Capture::default() });
+        }
         let own_git = dir.join(".git");
         super::remove(&own_git)?;
         let added = git.output(&["add", "--all", "--verbose", "--", "."], Vec::new())?;
-        if added.code != 0 {
-            let why = added.stderr.lines().last().unwrap_or("git add failed").to_owned();
+        if let Some(why) = refusal(&added) {
             return Ok(Capture { rejected: Some(format!("the tree cannot be captured: {why}")), ..Capture::default() });
         }
         if added.stdout.is_empty() {
@@ -60,9 +60,10 @@ impl Workspaces {
         }
         let commit = self.commit_tree(&tree, request.onto, request.message, None)?;
         self.keep_patch(request, &commit)?;
+        let violation = (request.policy)(&files);
         let file_count = files.len() as u64;
         files.truncate(LISTED_FILES);
-        Ok(Capture { commit: Some(commit), files, file_count, rejected })
+        Ok(Capture { commit: Some(commit), files, file_count, rejected, violation })
     }
 
     fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<(), WorkspaceError> {
@@ -96,9 +97,21 @@ impl Workspaces {
     }
 }
 
+/// What `git add` could not take, with its path. It only warns of a directory that it cannot open.
+fn refusal(added: &Output) -> Option<String> {
+    let told = |line: &&str| line.starts_with("error:") || line.starts_with("warning: could not open directory");
+    let lines: Vec<&str> = added.stderr.lines().filter(told).take(5).collect();
+    match (added.code, lines.is_empty()) {
+        (0, true) => None,
+        (_, false) => Some(lines.join("; ").chars().take(1000).collect()),
+        (code, true) => Some(added.stderr.lines().last().map_or(format!("git add failed ({code})"), str::to_owned)),
+    }
+}
+
 /// Reads `diff-tree -z --raw --numstat`: first all raw records, then all counts.
 fn parse_changes(output: &[u8]) -> (Vec<FileChange>, Option<String>) {
-    let mut files = Vec::new();
+    let mut files: Vec<FileChange> = Vec::new();
+    let mut index = HashMap::new();
     let mut rejected = None;
     let mut fields = output.split(|b| *b == 0).map(String::from_utf8_lossy);
     while let Some(field) = fields.next() {
@@ -111,9 +124,10 @@ fn parse_changes(output: &[u8]) -> (Vec<FileChange>, Option<String>) {
                 ));
             }
             let status = parts.get(4).and_then(|s| s.chars().next()).unwrap_or('M');
+            index.insert(path.clone(), files.len());
             files.push(FileChange { path, status, added: 0, removed: 0 });
         } else if let Some((added, removed, path)) = counts(&field)
-            && let Some(file) = files.iter_mut().find(|f| f.path == path)
+            && let Some(file) = index.get(path).and_then(|i| files.get_mut(*i))
         {
             (file.added, file.removed) = (added, removed);
         }

@@ -10,7 +10,7 @@ use super::WorkspaceError;
 use crate::core::Commit;
 
 /// Base files are given times this long ago, so that git's index never takes an agent's edit for an old file.
-const AGE: Duration = Duration::from_secs(60);
+const AGE: Duration = Duration::from_mins(1);
 
 /// Copies a tree: links, modes and times kept, blocks shared where the file system can.
 pub(super) fn tree(from: &Path, to: &Path) -> Result<(), WorkspaceError> {

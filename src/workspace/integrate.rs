@@ -62,7 +62,7 @@ impl Workspaces {
     pub(super) fn publish(&self, commit: &Commit, from: &Commit) -> Result<(), WorkspaceError> {
         let wanted = format!("{commit}\n^{from}\n");
         let pack = self.store().checked(&["pack-objects", "--revs", "--stdout", "-q"], wanted.into_bytes())?;
-        let user = self.repo.git().with_config("core.fsync", "all").with_config("core.fsyncMethod", "batch");
+        let user = self.repo.git().with_config("core.fsyncMethod", "batch");
         user.checked(&["unpack-objects", "-q"], pack.stdout)?;
         self.move_tip(commit, from)
     }

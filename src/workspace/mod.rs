@@ -179,8 +179,12 @@ impl Workspaces {
         Git::at(&self.store_dir())
     }
 
-    /// A bare repository whose objects are private and whose alternate is the user's object store.
-    fn make_store(&self) -> Result<(), WorkspaceError> {
+    /// A bare repository whose objects are private and whose alternate is the user's object store. Safe to call
+    /// again; a resume finds it gone where the run before it ended in order.
+    ///
+    /// # Errors
+    /// The disk or git said no.
+    pub fn make_store(&self) -> Result<(), WorkspaceError> {
         let dir = self.store_dir();
         if dir.join("objects/info/alternates").exists() {
             return Ok(());

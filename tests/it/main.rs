@@ -1,3 +1,23 @@
-//! Black-box tests of the built binary, and the house rules.
+//! Black-box tests of the built binary with real git and real processes, and the house rules.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    reason = "tests fail by panicking, and start the binary under test"
+)]
+
+mod bad_input;
+mod budgets;
+mod commands;
+mod config_keys;
+mod crash;
+mod env;
+mod house;
+mod misbehaviour;
 mod prd_shapes;
+mod runs;

@@ -1,0 +1,220 @@
+//! Killed, cancelled, resumed: for real. `MAESTRO_KILL_MOMENTS` sets how many moments are tried (`ci/kill.sh`: 40).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::env::{Env, prd, wait_until};
+
+/// Reports what it uses, works for a time that depends on its task, notes outside of the workspace that it ran.
+const AGENT: &str = r#"
+echo '{"usage":{"input_tokens":50,"api_calls":1}}'
+echo "$MAESTRO_TASK" >> "$RUNS"
+case $MAESTRO_TASK in T-001|T-005) sleep 0.2 ;; T-002|T-006) sleep 0.6 ;; T-003) sleep 1.2 ;; *) sleep 0.3 ;; esac
+echo done > "$MAESTRO_TASK.txt"
+echo '{"usage":{"input_tokens":100,"api_calls":2}}'
+"#;
+
+fn eight_tasks() -> Env {
+    let mut env = Env::new();
+    let requirements = [
+        ("FR-1", "first"),
+        ("FR-2", "second, after FR-1"),
+        ("FR-3", "third, after FR-1"),
+        ("FR-4", "fourth"),
+        ("FR-5", "fifth, after FR-4"),
+        ("FR-6", "sixth, after FR-2, FR-3 and FR-5"),
+        ("FR-7", "seventh"),
+        ("FR-8", "eighth"),
+    ];
+    env.write("prd.md", &prd(&requirements));
+    env.write(
+        ".flow/maestro/config.yaml",
+        "validation: {gates: {test: {kind: test, run: 'sleep 0.3; ls T-*.txt'}}}\nsandbox: {env_pass: [RUNS]}\n",
+    );
+    env.write("setup.txt", "");
+    env.commit("prd");
+    env.set("RUNS", &env.path("runs").display().to_string());
+    env
+}
+
+fn start(env: &Env) -> Child {
+    let agent = env.script("agent.sh", AGENT);
+    let set = "workspace.setup=sleep 0.2";
+    env.command(&["--prd", "prd.md", "--agent-cmd", &agent, "-j2", "--max-tokens", "100k", "--set", set])
+        .spawn()
+        .unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+}
+
+/// Where a journal stood: its last phase and what was under way.
+fn standing(env: &Env) -> String {
+    let report = env.run(&["report", "--format", "json"]);
+    if report.code != 0 {
+        return "before the journal".to_owned();
+    }
+    let report = report.json();
+    let running = report["tasks"].as_array().unwrap().iter().filter(|t| t["status"] == "running").count();
+    format!("{} ({running} running)", report["phase"].as_str().unwrap_or("none"))
+}
+
+#[test]
+fn killed_at_any_moment_and_run_again_it_ends_in_the_same_tree() {
+    let moments = std::env::var("MAESTRO_KILL_MOMENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
+    let whole = eight_tasks();
+    let started = Instant::now();
+    let output = start(&whole).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let length = started.elapsed();
+    let tree = final_tree(&whole);
+    let mut histogram: BTreeMap<String, u32> = BTreeMap::new();
+    for i in 0..moments {
+        let after = length * (2 * i + 1) / (2 * moments);
+        *histogram.entry(kill_and_run_again(after, &tree)).or_default() += 1;
+    }
+    println!("a run takes {length:?}; {moments} kills fell into:");
+    for (standing, n) in histogram {
+        println!("{n:>4}  {standing}");
+    }
+}
+
+fn final_tree(env: &Env) -> String {
+    // The commit of the status write holds a date, so the tree before it is compared.
+    env.git(&["rev-parse", "maestro/feature~1^{tree}"])
+}
+
+fn kill_and_run_again(after: Duration, tree: &str) -> String {
+    let env = eight_tasks();
+    let before = env.checkout();
+    let mut child = start(&env);
+    std::thread::sleep(after);
+    signal(&child, "-9");
+    child.wait().unwrap();
+    wait_until("every process to end", Duration::from_secs(2), || env.processes().is_empty());
+    let standing = standing(&env);
+    let settled = integrated_tasks(&env);
+    let runs_before = runs(&env);
+    let output = start(&env).wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "killed after {after:?}, {standing}\n{log}");
+    assert_eq!(final_tree(&env), tree, "killed after {after:?}, {standing}");
+    env.check_nothing_left();
+    assert_eq!(env.checkout(), before);
+    let runs_after = runs(&env);
+    for task in settled {
+        assert_eq!(runs_after.get(&task), runs_before.get(&task), "{task} was integrated and ran again\n{log}");
+    }
+    assert!(runs_after.values().all(|n| *n <= 2), "one kill makes a task run at most twice: {runs_after:?}");
+    check_spending(&env);
+    standing
+}
+
+fn integrated_tasks(env: &Env) -> Vec<String> {
+    let report = env.run(&["report", "--format", "json"]);
+    if report.code != 0 {
+        return Vec::new();
+    }
+    let report = report.json();
+    let done = report["tasks"].as_array().unwrap().iter().filter(|t| t["status"] == "done");
+    done.map(|t| t["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn runs(env: &Env) -> BTreeMap<String, u32> {
+    let mut runs = BTreeMap::new();
+    for task in fs::read_to_string(env.path("runs")).unwrap_or_default().lines() {
+        *runs.entry(task.to_owned()).or_default() += 1;
+    }
+    runs
+}
+
+/// What the report says was used is what all streams on disk say, lost attempts included.
+fn check_spending(env: &Env) {
+    let report = env.report();
+    let dir = env.session_dir().join("tasks");
+    let mut tokens = 0;
+    for task in fs::read_dir(dir).unwrap().flatten() {
+        for attempt in fs::read_dir(task.path()).unwrap().flatten() {
+            let stream = fs::read_to_string(attempt.path().join("stream.jsonl")).unwrap_or_default();
+            let totals = stream.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+            tokens += totals.filter_map(|v| v["usage"]["input_tokens"].as_u64()).max().unwrap_or(0);
+        }
+    }
+    assert_eq!(report["budget"]["tokens"]["used"], tokens);
+}
+
+#[test]
+fn sigint_ends_in_order_although_the_agent_ignores_signals() {
+    for (signal_name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let env = eight_tasks();
+        let before = env.checkout();
+        let agent = env.script("agent.sh", "trap '' INT TERM HUP\nwhile :; do sleep 0.1; done\n");
+        let child = env.command(&["--prd", "prd.md", "--agent-cmd", &agent, "-j2"]).spawn().unwrap();
+        wait_until("two agents", Duration::from_secs(20), || {
+            env.processes().iter().filter(|line| line.contains("agent.sh") && !line.contains("--prd")).count() >= 2
+        });
+        let started = Instant::now();
+        signal(&child, signal_name);
+        signal(&child, signal_name);
+        let output = child.wait_with_output().unwrap();
+        let took = started.elapsed();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{log}");
+        assert!(took < Duration::from_secs(3), "{took:?}\n{log}");
+        env.check_nothing_left();
+        assert_eq!(env.checkout(), before);
+        let report = env.report();
+        assert_eq!(
+            (report["verdict"].as_str(), report["exit_code"].as_i64()),
+            (Some("interrupted"), Some(i64::from(code)))
+        );
+        let dir = env.session_dir();
+        for name in ["report.json", "junit.xml", "final-report.md", "metadata.json", "execution-log.md"] {
+            assert!(dir.join(name).is_file(), "{name} is missing");
+        }
+        // The same command goes on and finishes.
+        let run = env.run_prd("echo done > \"$MAESTRO_TASK.txt\"", &["--fresh"]).exits(0);
+        env.check_run(&run);
+    }
+}
+
+#[test]
+fn an_interrupted_session_goes_on_with_the_same_command() {
+    let env = eight_tasks();
+    let child = start(&env);
+    wait_until("an integrated task", Duration::from_secs(20), || !integrated_tasks(&env).is_empty());
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    let settled = integrated_tasks(&env);
+    let runs_before = runs(&env);
+    let output = start(&env).wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("Going on with session"), "{log}");
+    let runs_after = runs(&env);
+    assert!(settled.iter().all(|t| runs_after.get(t) == runs_before.get(t)), "{settled:?} {runs_after:?}");
+    check_spending(&env);
+}
+
+#[test]
+fn a_damaged_journal_is_refused_and_a_torn_one_goes_on() {
+    let env = eight_tasks();
+    let child = start(&env);
+    wait_until("an integrated task", Duration::from_secs(20), || !integrated_tasks(&env).is_empty());
+    signal(&child, "-9");
+    child.wait_with_output().unwrap();
+    let journal = env.session_dir().join("journal.jsonl");
+    let good = fs::read(&journal).unwrap();
+    let mut damaged = good.clone();
+    damaged[good.len() / 2] ^= 1;
+    fs::write(&journal, &damaged).unwrap();
+    env.run(&["resume", "--allow-unsandboxed"]).exits(70).says("damaged in the middle");
+    fs::write(&journal, [&good[..], b"{\"seq\":99,\"torn"].concat()).unwrap();
+    let output = start(&env).wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("never completely written"), "{log}");
+}

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
 use super::gates::{gate_scripts, gates};
+use super::output;
 use crate::agent::Agent;
 use crate::config::{self, Config, Override, Protocol, SandboxLevel, Source, units};
 use crate::core::{Commit, GateSpec, Plan, Settings, Status, Verdict};
@@ -49,6 +50,7 @@ impl Context {
         let base = base_commit(&repo, args)?;
         let mut notes = Vec::new();
         let config = load_config(&repo, &base, args, &mut notes)?;
+        output::configure(config.logging.level);
         let prd_path = path_in(&repo.top, prd_of(args)?);
         note_uncommitted(&repo, &base, prd_path.as_deref(), &document, &mut notes)?;
         let plan = plan::generate(&document.prd).map_err(|e| CliError::plan(&document, e))?;

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::context::check_isolation;
 use super::error::CliError;
 use super::flags::{DemoArgs, Global, RunArgs};
 use super::{output, run, session};
-use crate::config;
+use crate::config::{self, Config};
 use crate::core::Verdict;
 use crate::git::Git;
 use crate::journal::make_dir;
@@ -21,6 +22,8 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 pub fn demo(global: &Global, args: &DemoArgs) -> Result<Verdict, CliError> {
+    // Asked before anything is written, so that a second try with the flag finds the directory empty.
+    check_isolation(&Config::default(), args.allow_unsandboxed)?;
     let dir = directory(args)?;
     write_example(&dir)?;
     output::log_line(&format!("[Maestro] The example repository is {}", dir.display()));
@@ -33,6 +36,8 @@ pub fn demo(global: &Global, args: &DemoArgs) -> Result<Verdict, CliError> {
         ..RunArgs::default()
     };
     let verdict = run::run(&global, &run_args)?;
+    // Only an empty one can be removed; anything left in it is worth a look.
+    let _ = std::fs::remove_dir(work_dir(&dir));
     let (_, stored) = session::find(&global, None)?;
     let (dir, session) = (dir.display(), stored.dir.path().display());
     output::print(&format!(

@@ -115,7 +115,7 @@ pub struct RunArgs {
     /// Most money (10usd, 0.5)
     #[arg(long, value_name = "USD", env = "MAESTRO_CI_MAX_COST")]
     pub max_cost: Option<String>,
-    /// Write the `JUnit` report here, too
+    /// Write the JUnit report here, too
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_JUNIT")]
     pub junit: Option<PathBuf>,
     /// Write the JSON report here, too
@@ -224,7 +224,7 @@ pub struct ReportArgs {
 /// Form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// `JUnit` XML.
+    /// JUnit XML.
     Junit,
     /// The versioned JSON report.
     Json,

@@ -9,6 +9,7 @@ mod clean;
 mod context;
 mod demo;
 mod error;
+#[expect(clippy::doc_markdown, reason = "its comments are the help that people read")]
 mod flags;
 mod gates;
 mod history;

@@ -2,7 +2,7 @@
 
 use super::context::{Context, check_isolation, hex_sha256};
 use super::error::CliError;
-use super::flags::{Global, ResumeArgs, RunArgs};
+use super::flags::{Global, ResumeArgs};
 use super::{output, session, start};
 use crate::core::{SessionStarted, Verdict};
 
@@ -14,7 +14,7 @@ pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
         let message = format!("session {} cannot go on: {end}", stored.id);
         return Err(CliError::setup(message).hint("start a new session with `maestro-ci --prd …`"));
     };
-    let run = as_it_was_started(args, started, &repo.top);
+    let run = start::as_it_was_started(&args.run, started, &repo.top);
     let context = Context::load(global, &run)?;
     if context.fingerprint() != started.fingerprint {
         return Err(what_differs(&context, started));
@@ -23,18 +23,6 @@ pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
     check_isolation(&context.config, run.allow_unsandboxed)?;
     output::log_line(&format!("[Maestro] Going on with session {}", stored.id));
     start::go_on(&context, &run, &session::store(&repo), &stored.id)
-}
-
-/// The flags of the resume, with what the session itself remembers.
-fn as_it_was_started(args: &ResumeArgs, started: &SessionStarted, top: &std::path::Path) -> RunArgs {
-    let mut run = args.run.clone();
-    run.prd = run.prd.or_else(|| Some(top.join(&started.prd.path)));
-    run.base = run.base.or_else(|| Some(started.base.to_string()));
-    run.branch = run.branch.or_else(|| Some(started.branch.clone()));
-    if run.agent.is_none() {
-        run.agent_cmd = run.agent_cmd.or_else(|| started.agent_command.clone());
-    }
-    run
 }
 
 fn what_differs(context: &Context, started: &SessionStarted) -> CliError {

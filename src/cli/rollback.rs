@@ -3,16 +3,21 @@
 use super::error::CliError;
 use super::flags::{Global, RollbackArgs};
 use super::{output, session};
-use crate::core::Verdict;
+use crate::core::evidence;
+use crate::core::state::{Checkpoint, Round};
+use crate::core::{State, Verdict};
 use crate::journal::BranchLock;
 
 pub fn rollback(global: &Global, args: &RollbackArgs) -> Result<Verdict, CliError> {
     let (repo, stored) = session::find(global, args.session.as_deref())?;
     let Some(started) = &stored.state.started else { return Err(CliError::setup("the session has no first record")) };
     let durable: Vec<_> = stored.state.checkpoints.iter().filter(|c| c.durable).collect();
+    let branch_now = repo.git().commit(&format!("refs/heads/{}", started.branch))?;
+    let standing = durable.iter().rposition(|c| Some(&c.commit) == branch_now.as_ref()).unwrap_or(durable.len());
     let target = match args.to {
         Some(n) => durable.iter().find(|c| c.n == n),
-        None => durable.iter().rev().nth(1),
+        // One back from where the branch stands, to a tree that passed what was required (or to the base).
+        None => durable[..standing].iter().rev().find(|c| is_proven(&stored.state, c)),
     };
     let Some(target) = target else {
         let known: Vec<String> = durable.iter().map(|c| c.n.to_string()).collect();
@@ -40,6 +45,16 @@ pub fn rollback(global: &Global, args: &RollbackArgs) -> Result<Verdict, CliErro
         );
     }
     repo.git().update_refs(&[format!("update {branch} {} {now}", target.commit)])?;
-    output::print(&format!("{} is at checkpoint {} ({})", started.branch, target.n, target.commit.short()));
+    let untested =
+        if is_proven(&stored.state, target) { "" } else { "; no gate of this session found that tree green" };
+    let (branch, n, commit) = (&started.branch, target.n, target.commit.short());
+    output::print(&format!("{branch} is at checkpoint {n} ({commit}){untested}"));
     Ok(Verdict::Passed)
+}
+
+/// True for the base and for trees whose required gates are on record as green; where no gate is required, for all.
+fn is_proven(state: &State, checkpoint: &Checkpoint) -> bool {
+    let green = |round: &Round| round.commit == checkpoint.commit && evidence::round_is_green(state, round);
+    let none_required = state.settings().is_some_and(|s| !s.gates.iter().any(|g| g.required));
+    none_required || checkpoint.n == 0 || checkpoint.advance || state.rounds.iter().any(green)
 }

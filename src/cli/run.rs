@@ -29,6 +29,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
         && let Some(stored) = start::passed_already(&context, &store, &branch)
     {
         let id = &stored.id;
+        start::tidy_up(&context, &stored);
         output::log_line(&format!(
             "[Maestro] Session {id} passed and {branch} stands at its result; nothing to do (--fresh runs it again)"
         ));

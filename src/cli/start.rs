@@ -1,5 +1,6 @@
 //! Starting a session, or going on with one: lock, journal, world, driver; then the reports that were asked for.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, hex_sha256};
@@ -11,7 +12,7 @@ use crate::agent::Agent;
 use crate::core::{
     Commit, JOURNAL_VERSION, PrdSummary, Record, RequirementSummary, SessionId, SessionStarted, State, Verdict,
 };
-use crate::driver::{Driver, Job, World, WorldOptions};
+use crate::driver::{self, Driver, Job, World, WorldOptions};
 use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir, write_atomic};
 use crate::report::{self, Console, Report};
 use crate::sandbox;
@@ -67,6 +68,8 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
         isolation: sandbox::ISOLATION.to_owned(),
         settings: context.settings(&agent_name),
         agent_command: args.agent_cmd.clone(),
+        flags: remembered(args),
+        set: args.set.clone(),
         notes: context.notes.clone(),
     };
     let dir = store.create(&id)?;
@@ -95,9 +98,62 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
         return Err(CliError::setup(format!("session {id} has ended; nothing is left to go on with")));
     };
     let (root, base) = (PathBuf::from(&started.work_dir), started.base.clone());
-    let settings = context.settings(&agent_name);
-    let job = Job::Resume { records: contents.records, budget: settings.budget, task_budget: settings.task_budget };
+    let settings = Box::new(context.settings(&agent_name));
+    let job = Job::Resume { records: contents.records, settings };
     drive(context, args, Prepared { id: id.clone(), dir, journal, agent, root, base }, job)
+}
+
+/// Flags that say how a session runs, by their names.
+fn remembered(args: &RunArgs) -> BTreeMap<String, String> {
+    let config = args.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    let given = [
+        ("agent", args.agent.clone()),
+        ("jobs", args.jobs.clone()),
+        ("max-duration", args.max_duration.clone()),
+        ("max-tokens", args.max_tokens.clone()),
+        ("max-api-calls", args.max_api_calls.clone()),
+        ("max-cost", args.max_cost.clone()),
+        ("config", config.map(|path| path.display().to_string())),
+        ("require-gates", args.require_gates.then(|| "true".to_owned())),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// The flags of a resume, with what the session itself remembers.
+pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) -> RunArgs {
+    let mut run = run.clone();
+    let flag = |name: &str| started.flags.get(name).cloned();
+    run.prd = run.prd.or_else(|| Some(top.join(&started.prd.path)));
+    run.base = run.base.or_else(|| Some(started.base.to_string()));
+    run.branch = run.branch.or_else(|| Some(started.branch.clone()));
+    if run.agent.is_none() && run.agent_cmd.is_none() {
+        run.agent = flag("agent");
+        run.agent_cmd = started.agent_command.clone();
+    }
+    run.jobs = run.jobs.or_else(|| flag("jobs"));
+    run.max_duration = run.max_duration.or_else(|| flag("max-duration"));
+    run.max_tokens = run.max_tokens.or_else(|| flag("max-tokens"));
+    run.max_api_calls = run.max_api_calls.or_else(|| flag("max-api-calls"));
+    run.max_cost = run.max_cost.or_else(|| flag("max-cost"));
+    run.config = run.config.or_else(|| flag("config").map(PathBuf::from));
+    run.require_gates |= flag("require-gates").is_some();
+    // Later settings win, so those of the resume go last.
+    run.set = started.set.iter().chain(&run.set).cloned().collect();
+    run
+}
+
+/// Tidies up after a session whose process died between its last record and its end.
+pub fn tidy_up(context: &Context, stored: &Stored) {
+    let Some(started) = &stored.state.started else { return };
+    let root = PathBuf::from(&started.work_dir);
+    if !root.exists() {
+        return;
+    }
+    let workspaces = Workspaces::new(context.repo.clone(), stored.id.clone(), root, started.base.clone());
+    if let Err(error) = workspaces.remove_all() {
+        tracing::warn!("workspaces are left behind: {error}");
+    }
+    driver::write_derived(&stored.dir, &stored.records, context.config.logging.log_to_file);
 }
 
 struct Prepared {

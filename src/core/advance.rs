@@ -170,11 +170,16 @@ fn implementation_complete(state: &State) -> Option<Vec<Event>> {
     if state.rounds.last().is_some_and(|r| !r.is_over()) {
         return None;
     }
-    if let Some(events) = checkpoint(state, "implementation complete", false) {
+    if let Some(events) = checkpoint(state, ended_as(state), false) {
         return Some(events);
     }
     let durable = state.checkpoints.iter().all(|c| c.durable);
     durable.then(|| vec![Event::PhaseStarted { phase: Phase::Validation }])
+}
+
+fn ended_as(state: &State) -> &'static str {
+    let all_good = state.tasks.values().all(|t| t.status().is_some_and(TaskStatus::is_success));
+    if all_good { "implementation complete" } else { "implementation ended" }
 }
 
 fn gates_in_flight(state: &State) -> usize {

@@ -156,7 +156,7 @@ impl State {
     fn change(&mut self, event: &Event, at: At) {
         match event {
             Event::SessionStarted(started) => self.start(started, at),
-            Event::Resumed { budget, task_budget, .. } => self.resume(*budget, *task_budget),
+            Event::Resumed { settings, .. } => self.resume(settings),
             Event::PhaseStarted { phase } => self.phase = Some(*phase),
             Event::Planned { plan } => self.plan(plan),
             Event::SetupStarted => self.setup = SetupState::Running,

@@ -1,6 +1,6 @@
 //! What each kind of event does to a `State`. Called by `apply`, which has checked that the event is legal here.
 
-use super::budget::{Budget, Usage};
+use super::budget::Usage;
 use super::effect::EffectKey;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
@@ -8,6 +8,7 @@ use super::outcome::{AgentReport, Broken, Capture, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
 use super::session::{RoundPurpose, SessionStarted, TaskStatus};
+use super::settings::Settings;
 use super::state::{AttemptState, Checkpoint, GateRun, Round, SetupState, State, StatusWrite, TaskPhase, TaskState};
 use super::time::At;
 
@@ -25,14 +26,13 @@ impl State {
         self.started = Some(Box::new(started.clone()));
     }
 
-    pub(super) fn resume(&mut self, budget: Budget, task_budget: Budget) {
+    pub(super) fn resume(&mut self, settings: &Settings) {
         self.stop = None;
         self.finished = None;
         self.soft_passed = false;
         self.broken = None;
         if let Some(started) = &mut self.started {
-            started.settings.budget = budget;
-            started.settings.task_budget = task_budget;
+            started.settings = settings.clone();
         }
         if matches!(self.setup, SetupState::Failed(_)) {
             self.setup = SetupState::Pending;

@@ -6,12 +6,13 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::budget::{Budget, Usage};
+use super::budget::Usage;
 use super::id::{Commit, GateName, TaskId};
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::recovery::Strategy;
 use super::session::SessionStarted;
+use super::settings::Settings;
 
 /// Names one piece of work that is under way; at most one of each at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -195,10 +196,8 @@ pub enum Input {
     Resumed {
         /// What was under way.
         lost: Vec<LostEffect>,
-        /// The session's limits from here on.
-        budget: Budget,
-        /// The limits of one task from here on.
-        task_budget: Budget,
+        /// The rules from here on.
+        settings: Box<Settings>,
     },
     /// A running agent reported what it has used so far.
     Usage {

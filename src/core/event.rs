@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::budget::{Budget, Reservation, Resource, Usage};
+use super::budget::{Reservation, Resource, Usage};
 use super::decision::Decision;
 use super::effect::{EffectKey, LostEffect};
 use super::fault::Fault;
@@ -13,6 +13,7 @@ use super::outcome::{AgentReport, Broken, Capture, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
 use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
+use super::settings::Settings;
 use super::time::At;
 use super::verdict::Verdict;
 
@@ -40,10 +41,9 @@ pub enum Event {
     Resumed {
         /// What was under way.
         lost: Vec<LostEffect>,
-        /// The session's limits from here on; a stopped budget may have been raised.
-        budget: Budget,
-        /// The limits of one task from here on.
-        task_budget: Budget,
+        /// The rules from here on: limits may have been raised. What decides about the work itself has not changed,
+        /// or the resume would have been refused.
+        settings: Box<Settings>,
     },
     /// A phase began.
     PhaseStarted {

@@ -63,6 +63,13 @@ impl Fault {
     pub fn new(class: FaultClass, reason: &str, message: impl Into<String>) -> Self {
         Self { class, reason: reason.to_owned(), message: message.into() }
     }
+
+    /// The message in one line: its first line and, where an agent's last words follow, the end of them.
+    pub fn summary(&self) -> String {
+        let mut lines = self.message.lines().filter(|l| !l.trim().is_empty());
+        let first = lines.next().unwrap_or_default();
+        lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first} {}", last.trim()))
+    }
 }
 
 /// `EX_TEMPFAIL` of sysexits.h: the caller is invited to try again.

@@ -87,7 +87,7 @@ fn conflict_of(attempt: &AttemptState) -> Option<Fault> {
 fn recover(state: &State, settings: &Settings, at: At, task: &TaskState, fault: &Fault) -> Vec<Event> {
     let (recovery, decision) = recovery::choose(task, fault, &settings.recovery);
     let decided = Event::Decided { decision: Decision::about(decision, &task.id) };
-    let reason = format!("{}: {}", fault.reason, first_line(&fault.message));
+    let reason = fault.summary();
     match recovery {
         Recovery::Attempt { strategy, delay_ms } => {
             let not_before_ms = at.elapsed_ms.saturating_add(delay_ms);
@@ -104,8 +104,4 @@ fn recover(state: &State, settings: &Settings, at: At, task: &TaskState, fault: 
             events
         }
     }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! The words of a session that events are made of: what is run, its phases, how tasks and runs end.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +71,12 @@ pub struct SessionStarted {
     pub settings: Settings,
     /// The command of a `command` agent, for resume.
     pub agent_command: Option<String>,
+    /// Flags that a resume takes over where it is not given others, by their names.
+    #[serde(default)]
+    pub flags: BTreeMap<String, String>,
+    /// `--set` of the run, for resume.
+    #[serde(default)]
+    pub set: Vec<String>,
     /// Things the user should know before anything runs.
     pub notes: Vec<String>,
 }

@@ -21,9 +21,9 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
             Event::PhaseStarted { phase: Phase::TaskGeneration },
             Event::Planned { plan },
         ],
-        Input::Resumed { lost, budget, task_budget } => {
+        Input::Resumed { lost, settings } => {
             let follow_up: Vec<Event> = lost.iter().map(take_up_again).collect();
-            let mut events = vec![Event::Resumed { lost, budget, task_budget }];
+            let mut events = vec![Event::Resumed { lost, settings }];
             events.extend(follow_up);
             events
         }

@@ -18,7 +18,7 @@ pub use world::{World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
-    At, Budget, Effect, EffectKey, Event, Illegal, Input, LostEffect, Plan, Record, SessionStarted, State, Verdict,
+    At, Effect, EffectKey, Event, Illegal, Input, LostEffect, Plan, Record, SessionStarted, Settings, State, Verdict,
     step,
 };
 use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
@@ -52,10 +52,8 @@ pub enum Job {
     Resume {
         /// Its records so far.
         records: Vec<Record>,
-        /// Limits of the session.
-        budget: Budget,
-        /// Limits of one task.
-        task_budget: Budget,
+        /// The rules from here on.
+        settings: Box<Settings>,
     },
 }
 
@@ -110,21 +108,21 @@ impl Driver {
         let verdict = runtime.block_on(self.drive(first))?;
         // Only the removal of workspaces can still be under way.
         runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
-        self.write_derived();
+        write_derived(&self.session, &self.records, self.log_to_file);
         Ok((verdict, self.records))
     }
 
     fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
         match job {
             Job::Start(started, plan) => Ok(Input::Start(started, plan)),
-            Job::Resume { records, budget, task_budget } => {
+            Job::Resume { records, settings } => {
                 for record in &records {
                     self.state.apply(record)?;
                     self.console.lines(&self.state, record);
                 }
                 self.records = records;
                 self.clock = Clock::start(self.state.at.elapsed_ms);
-                Ok(Input::Resumed { lost: self.lost(), budget, task_budget })
+                Ok(Input::Resumed { lost: self.lost(), settings })
             }
         }
     }
@@ -193,7 +191,7 @@ impl Driver {
             World::start(&self.world, effect, &self.state, send);
         }
         if milestone && self.state.finished.is_none() {
-            self.write_derived();
+            write_derived(&self.session, &self.records, self.log_to_file);
         }
         Ok(())
     }
@@ -211,17 +209,18 @@ impl Driver {
         }
         Ok(())
     }
+}
 
-    /// Derived files are for readers; one that cannot be written is said so and does not end the run.
-    fn write_derived(&self) {
-        let files = match report::files(&self.records) {
-            Ok(files) => files,
-            Err(error) => return tracing::error!("the reports cannot be made: {error}"),
-        };
-        for (name, content) in files.into_iter().filter(|(name, _)| self.log_to_file || name != "execution-log.md") {
-            if let Err(error) = write_atomic(&self.session.path().join(&name), content.as_bytes()) {
-                tracing::warn!("{name} cannot be written: {error}");
-            }
+/// Writes everything that derives from a session's records. The files are for readers: one that cannot be written is
+/// said so and does not end the run.
+pub fn write_derived(session: &SessionDir, records: &[Record], log_to_file: bool) {
+    let files = match report::files(records) {
+        Ok(files) => files,
+        Err(error) => return tracing::error!("the reports cannot be made: {error}"),
+    };
+    for (name, content) in files.into_iter().filter(|(name, _)| log_to_file || name != "execution-log.md") {
+        if let Err(error) = write_atomic(&session.path().join(&name), content.as_bytes()) {
+            tracing::warn!("{name} cannot be written: {error}");
         }
     }
 }

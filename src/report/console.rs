@@ -185,13 +185,7 @@ fn attempt_started(state: &State, task: &TaskId, attempt: u32, strategy: Strateg
 }
 
 fn attempt_failed(task: &TaskId, attempt: u32, fault: &Fault) -> String {
-    // An agent's last words stand on the lines after the first; the end of them says most.
-    let mut lines = fault.message.lines().filter(|l| !l.trim().is_empty());
-    let mut message = lines.next().unwrap_or_default().to_owned();
-    if let Some(last) = lines.next_back() {
-        message = format!("{message} {last}");
-    }
-    line(BAD, &format!("{task} attempt {attempt} failed ({}: {}): {message}", fault.class, fault.reason))
+    line(BAD, &format!("{task} attempt {attempt} failed ({}: {}): {}", fault.class, fault.reason, fault.summary()))
 }
 
 /// A wait is worth a line, so that nobody takes it for a hang; an attempt at once is announced by itself.
@@ -306,8 +300,14 @@ fn finished(state: &State, verdict: Verdict, reason: &str) -> String {
     }
     let done = state.count(TaskStatus::Done) + state.count(TaskStatus::NoOp);
     let used = state.ledger.used();
-    let (took, tokens, cost) = (duration(state.at.elapsed_ms), amount(used.tokens), usd(used.cost_microusd));
-    text.push_str(&format!(" ({done}/{} tasks, {took}, {tokens} tokens, {cost})", state.tasks.len()));
+    let took = duration(state.at.elapsed_ms);
+    let reported = state.tasks.values().any(|t| t.usage().is_reported());
+    let spend = if reported {
+        format!("{} tokens, {}", amount(used.tokens), usd(used.cost_microusd))
+    } else {
+        "usage not reported".to_owned()
+    };
+    text.push_str(&format!(" ({done}/{} tasks, {took}, {spend})", state.tasks.len()));
     top(&text)
 }
 

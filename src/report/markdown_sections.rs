@@ -7,6 +7,7 @@ use super::format::{amount, count, duration, len, resource, usd};
 use super::markdown::{list, md, table};
 use super::model::{AmountBudget, DecisionReport, Report};
 use super::model_work::{GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
+use crate::core::budget::Resource;
 use crate::core::decision::DecisionKind;
 use crate::core::evidence::RequirementStatus;
 use crate::core::outcome::{FileChange, TestStatus};
@@ -210,7 +211,7 @@ pub(super) fn next_steps(report: &Report) -> String {
     }
     if report.resumable {
         text.push_str("\nGo on with the session:\n\n");
-        text.push_str(&markdown_code_block(&format!("maestro-ci resume {}", word(&report.session)), "sh"));
+        text.push_str(&markdown_code_block(&resume_command(report), "sh"));
     }
     let logs = list(trouble(report));
     if !logs.is_empty() {
@@ -228,6 +229,24 @@ pub(super) fn next_steps(report: &Report) -> String {
     text
 }
 
+/// The command that goes on, with the flags that it needs: the permission the run had, and more of what ran out.
+fn resume_command(report: &Report) -> String {
+    let mut command = format!("maestro-ci resume {}", word(&report.session));
+    if report.isolation.level == "L0" {
+        command.push_str(" --allow-unsandboxed");
+    }
+    if let Some(stop) = &report.budget.stopped_by {
+        let twice = stop.limit.saturating_mul(2);
+        command.push_str(&match stop.resource {
+            Resource::Duration => format!(" --max-duration {}s", twice.div_ceil(1000)),
+            Resource::Tokens => format!(" --max-tokens {twice}"),
+            Resource::ApiCalls => format!(" --max-api-calls {twice}"),
+            Resource::Cost => format!(" --max-cost {}.{:06}", twice / 1_000_000, twice % 1_000_000),
+        });
+    }
+    command
+}
+
 /// How to look at the result and take it over.
 fn review(report: &Report) -> String {
     let result = &report.result;
@@ -237,10 +256,9 @@ fn review(report: &Report) -> String {
         let commands = format!("git diff {base}..{branch}\ngit merge {branch}");
         format!("Review the result and take it over:\n\n{}", markdown_code_block(&commands, "sh"))
     } else {
-        format!(
-            "The result branch {} was not moved: no tree passed everything that was required.\n",
-            md(&result.branch)
-        )
+        let ran = report.gates.iter().any(|g| g.status != GateStanding::NotRun);
+        let why = if ran { "no tree passed everything that was required" } else { "the run ended before validation" };
+        format!("The result branch {} was not moved: {why}.\n", md(&result.branch))
     };
     let kept =
         result.tip.as_ref().filter(|tip| Some(*tip) != result.branch_commit.as_ref() && **tip != report.base.commit);

@@ -189,6 +189,8 @@ fn started() -> SessionStarted {
         isolation: "L1".to_owned(),
         settings: settings(),
         agent_command: None,
+        flags: std::collections::BTreeMap::new(),
+        set: Vec::new(),
         notes: vec![HOSTILE.to_owned()],
     }
 }

@@ -1,4 +1,4 @@
-//! Killed, cancelled, resumed: for real. `MAESTRO_KILL_MOMENTS` sets how many moments are tried (`ci/kill.sh`: 40).
+//! Killed, cancelled, resumed: for real. `MAESTRO_KILL_MOMENTS` sets how many moments are tried (`ci/endurance.sh`: 40).
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -123,6 +123,8 @@ fn session(settings: Settings, plan: &Plan) -> SessionStarted {
         isolation: "L0".to_owned(),
         settings,
         agent_command: None,
+        flags: BTreeMap::new(),
+        set: Vec::new(),
         notes: Vec::new(),
     }
 }

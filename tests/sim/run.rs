@@ -69,7 +69,9 @@ impl Sim {
         self.now_ms = self.state.at.elapsed_ms;
         self.wall_ms += 1_000_000;
         let lost = self.state.in_flight.iter().map(|key| LostEffect { key: key.clone(), usage: None }).collect();
-        self.drive(Input::Resumed { lost, budget, task_budget: Budget::default() })
+        let mut settings = self.state.settings().unwrap().clone();
+        settings.budget = budget;
+        self.drive(Input::Resumed { lost, settings: Box::new(settings) })
     }
 
     fn at(&self) -> At {

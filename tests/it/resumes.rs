@@ -1,0 +1,53 @@
+//! What a resume takes over from the run before it, and what the reports advise.
+
+use std::fs;
+
+use crate::env::{Env, prd};
+
+fn stopped_by_cost() -> Env {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first"), ("FR-2", "second, after FR-1"), ("FR-3", "third, after FR-2")]));
+    env.commit("prd");
+    let agent = "echo '{\"usage\":{\"cost_usd\":1}}'; echo x > $MAESTRO_TASK.txt";
+    let set = "error_recovery.max_retry_attempts=1";
+    env.run_prd(agent, &["--max-cost", "1.5usd", "--set", set, "-j1"]).exits(5);
+    env
+}
+
+#[test]
+fn a_resume_keeps_the_limits_and_settings_it_is_not_told_to_change() {
+    let env = stopped_by_cost();
+    env.run(&["resume", "--allow-unsandboxed"]).exits(5).says("$1.50");
+    assert_eq!(env.report()["budget"]["cost_microusd"]["limit"], 1_500_000);
+    let run = env.run(&["resume", "--allow-unsandboxed", "--max-cost", "5"]).exits(0);
+    env.check_run(&run);
+    assert_eq!(env.report()["budget"]["cost_microusd"]["used"], 3_000_000);
+}
+
+#[test]
+fn the_resume_command_in_the_final_report_works_as_it_stands() {
+    let mut env = stopped_by_cost();
+    env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
+    let report = fs::read_to_string(env.session_dir().join("final-report.md")).unwrap();
+    let advice = report.lines().find(|line| line.starts_with("maestro-ci resume")).expect("a command");
+    let args: Vec<&str> = advice.split_whitespace().skip(1).collect();
+    env.run(&args).exits(0);
+}
+
+#[test]
+fn quiet_leaves_failures_and_the_log_level_of_the_configuration_counts() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let quiet = env.run_prd("echo x > x", &["-q"]).exits(0);
+    assert_eq!(quiet.stderr, "");
+    let note = "gateway.enabled=false";
+    env.run_prd("echo x > x", &["--fresh", "--set", note]).exits(0).says(" WARN ");
+    let silent = env.run_prd("echo x > x", &["--fresh", "--set", note, "--set", "logging.level=error"]).exits(0);
+    assert!(!silent.stderr.contains(" WARN "), "{}", silent.stderr);
+    let json = env.run_prd("false", &["--fresh", "--log-format", "json"]).exits(1);
+    for line in json.stderr.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(value.is_object());
+    }
+}

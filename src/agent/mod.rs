@@ -73,6 +73,11 @@ struct TaskFile<'a> {
     task: &'a Task,
 }
 
+/// The file that `MAESTRO_TASK_FILE` names; its path is the mark of one attempt and of no other.
+pub fn task_file(attempt_dir: &Path) -> std::path::PathBuf {
+    attempt_dir.join("task.json")
+}
+
 /// Writes the attempt's files and makes the order for the warden. `env` makes the child's environment of ours.
 ///
 /// # Errors
@@ -85,7 +90,7 @@ pub fn order(
     make_dir(attempt.dir)?;
     let prompt = attempt.dir.join("prompt.md");
     write_atomic(&prompt, attempt.prompt.as_bytes())?;
-    let task_file = attempt.dir.join("task.json");
+    let task_file = task_file(attempt.dir);
     let task = TaskFile { session: attempt.session, attempt: attempt.number, task: attempt.task };
     write_atomic(&task_file, &serde_json::to_vec_pretty(&task)?)?;
     let argv = match agent {

@@ -8,6 +8,7 @@ use super::flags::{Global, RunArgs};
 use super::{output, start};
 use crate::core::Verdict;
 use crate::sandbox;
+use crate::text::count;
 
 pub fn check(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     start::check_report_paths(args)?;
@@ -29,9 +30,9 @@ fn describe(context: &Context) -> String {
     let _ = writeln!(text, "status      {status}{}", binding(context));
     let _ = writeln!(
         text,
-        "contents    {} requirements, {criteria} criteria, {} tasks",
-        prd.requirements.len(),
-        context.plan.tasks.len()
+        "contents    {}, {criteria} criteria, {}",
+        count(prd.requirements.len() as u64, "requirement"),
+        count(context.plan.tasks.len() as u64, "task")
     );
     for requirement in &prd.requirements {
         let _ = writeln!(

@@ -59,7 +59,7 @@ fn remove(work_dir: &Path, id: &str) {
 /// `14d`, `12h`, `0d`.
 fn age_ms(text: &str) -> Result<i64, CliError> {
     let bad = || CliError::usage(format!("--older-than: `{text}` is not an age")).hint("14d, 12h");
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let (number, unit) = text.char_indices().last().map_or(("", ""), |(at, _)| text.split_at(at));
     let number: i64 = number.parse().map_err(|_| bad())?;
     let unit_ms = match unit {
         "d" => 86_400_000,

@@ -97,7 +97,13 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     let Some(started) = state.started.as_ref().filter(|_| can_go_on(&state)) else {
         return Err(CliError::setup(format!("session {id} has ended; nothing is left to go on with")));
     };
+    if started.branch != branch {
+        let message = format!("session {id} works on {}, not on {branch}", started.branch);
+        return Err(CliError::usage(message).hint("leave --branch out, or start a new session with --fresh"));
+    }
     let (root, base) = (PathBuf::from(&started.work_dir), started.base.clone());
+    // Wardens end their trees when their orchestrator dies, which takes a moment.
+    sandbox::wait_for_survivors(&root, &format!("MAESTRO_SESSION={id}"));
     let settings = Box::new(context.settings(&agent_name));
     let job = Job::Resume { records: contents.records, settings };
     drive(context, args, Prepared { id: id.clone(), dir, journal, agent, root, base }, job)
@@ -174,7 +180,8 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
         agent,
         setup: context.config.workspace.setup.clone(),
         prd_path: context.prd_path.clone(),
-        env: std::env::vars().collect(),
+        // A variable that is not text is no business of any tool we know of.
+        env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
         env_pass: env_pass(context),
     });
     let logging = &context.config.logging;
@@ -326,6 +333,7 @@ pub fn prd_summary(context: &Context) -> PrdSummary {
         title: prd.title.clone(),
         feature: prd.feature.clone(),
         requirements: requirements.collect(),
+        criteria: prd.criteria.iter().map(|c| c.text.clone()).collect(),
         warnings: prd.warnings.clone(),
     }
 }

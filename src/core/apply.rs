@@ -187,10 +187,13 @@ impl State {
             Event::Stalled { .. } => self.stalled = true,
             Event::RoundStarted { round, purpose, commit, gates } => self.start_round(*round, *purpose, commit, gates),
             Event::GateStarted { gate, limit_ms, .. } => self.gate_mut(gate, |g| g.limit_ms = Some(*limit_ms)),
-            Event::GateEnded { gate, result, .. } => self.gate_mut(gate, |g| {
-                // A gate that the run itself stopped has said nothing; a resume runs it again.
-                g.result = Some(result.clone()).filter(|r| r.ended != Ended::Stopped);
-            }),
+            Event::GateEnded { gate, result, .. } => {
+                let stopping = self.stop.is_some();
+                self.gate_mut(gate, |g| {
+                    // A gate that the run itself stopped has said nothing; a resume runs it again.
+                    g.result = Some(result.clone()).filter(|r| r.ended != Ended::Stopped || !stopping);
+                });
+            }
             Event::CheckpointStarted { n, commit, reason, advance } => {
                 self.groups_checkpointed = self.complete_groups();
                 let (commit, reason) = (commit.clone(), reason.clone());

@@ -27,7 +27,10 @@ impl State {
     }
 
     pub(super) fn resume(&mut self, settings: &Settings) {
-        self.stop = None;
+        // A rollback that was interrupted is still to be finished, and the run with it.
+        if self.rolling_back.is_none() && !self.rolled_back {
+            self.stop = None;
+        }
         self.finished = None;
         self.soft_passed = false;
         self.broken = None;

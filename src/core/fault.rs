@@ -140,10 +140,12 @@ pub fn of_agent(report: &AgentReport) -> Option<Fault> {
             "idle",
             format!("the agent wrote nothing for {} s and was ended", secs(*limit_ms)),
         ),
-        Ended::Stopped => fault(FaultClass::Budget, "stopped", "the agent was stopped by the run".to_owned()),
+        Ended::Stopped => {
+            fault(FaultClass::Implementation, "signal", "the agent had its own process tree ended".to_owned())
+        }
         Ended::NotStarted { message } => fault(FaultClass::Environment, "not_started", message.clone()),
         Ended::Lost => {
-            fault(FaultClass::Lost, "lost", "the agent's process was gone when the session was resumed".to_owned())
+            fault(FaultClass::Lost, "lost", "the agent's process or its warden was gone without a word".to_owned())
         }
     }
 }

@@ -198,6 +198,21 @@ pub struct GateResult {
     pub log_tail: String,
 }
 
+impl GateResult {
+    /// The result of a gate that the run stopped before it could say anything.
+    pub fn stopped() -> Self {
+        Self {
+            status: GateStatus::Inconclusive,
+            ended: Ended::Stopped,
+            duration_ms: 0,
+            summary: "the run was stopped".to_owned(),
+            cases: Vec::new(),
+            counts: BTreeMap::new(),
+            log_tail: String::new(),
+        }
+    }
+}
+
 /// A request that could not be carried out: the world's fault, not the agent's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Broken {

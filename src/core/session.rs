@@ -38,6 +38,9 @@ pub struct PrdSummary {
     pub feature: String,
     /// Its requirements.
     pub requirements: Vec<RequirementSummary>,
+    /// Criteria of the PRD as a whole.
+    #[serde(default)]
+    pub criteria: Vec<String>,
     /// What the reader warned of.
     pub warnings: Vec<Warning>,
 }

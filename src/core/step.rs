@@ -6,7 +6,7 @@ use super::budget::Usage;
 use super::effect::{EffectKey, Input, LostEffect};
 use super::event::Event;
 use super::id::TaskId;
-use super::outcome::{AgentReport, Ended, Outcome};
+use super::outcome::{AgentReport, Broken, Ended, Outcome};
 use super::session::{Phase, StopCause};
 use super::state::State;
 use super::time::At;
@@ -30,7 +30,8 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
         Input::Usage { task, attempt, usage } => usage_reported(state, task, attempt, usage),
         Input::Done(key, outcome) => finished(state, at, key, outcome),
         Input::Cancel { signal } => match &state.stop {
-            Some(StopCause::Signal { .. }) => Vec::new(),
+            // A rollback under way is finished, whoever is in a hurry.
+            Some(StopCause::Signal { .. } | StopCause::Critical { .. }) => Vec::new(),
             _ if state.finished.is_some() => Vec::new(),
             _ => vec![Event::StopRequested { stop: StopCause::Signal { signal } }],
         },
@@ -74,8 +75,13 @@ fn finished(state: &State, at: At, key: EffectKey, outcome: Outcome) -> Vec<Even
     let event = match (key, outcome) {
         (key, Outcome::Broken(broken)) => Event::EffectBroken { key, broken },
         (EffectKey::Setup, Outcome::SetupFailed { message }) => Event::SetupFailed { message },
-        (EffectKey::Setup, _) => Event::SetupDone,
-        (EffectKey::Prepare { task, attempt }, _) => {
+        // Whoever needs the base tree first after a resume makes it again.
+        (key, Outcome::SetupFailed { message }) => {
+            let message = format!("workspace.setup failed: {message}");
+            Event::EffectBroken { key, broken: Broken { message, critical: false } }
+        }
+        (EffectKey::Setup, Outcome::Done) => Event::SetupDone,
+        (EffectKey::Prepare { task, attempt }, Outcome::Done) => {
             let limit_ms = advance::attempt_limit_ms(state, at);
             Event::WorkspaceReady { task, attempt, limit_ms }
         }
@@ -90,7 +96,7 @@ fn finished(state: &State, at: At, key: EffectKey, outcome: Outcome) -> Vec<Even
         (EffectKey::Rollback, Outcome::Done) => Event::RolledBack,
         (key, outcome) => {
             let message = format!("internal error: the outcome {outcome:?} does not answer `{key}`");
-            Event::EffectBroken { key, broken: super::outcome::Broken { message, critical: true } }
+            Event::EffectBroken { key, broken: Broken { message, critical: true } }
         }
     };
     vec![event]

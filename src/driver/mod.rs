@@ -5,6 +5,7 @@
 //! nothing; whatever looks like a decision here belongs into the core.
 
 mod clock;
+mod launch;
 mod stops;
 mod world;
 
@@ -69,6 +70,7 @@ pub struct Driver {
     world: Arc<World>,
     clock: Clock,
     looked_at: At,
+    refresh_after_ms: u64,
     console: Console,
     sink: Sink,
     log_to_file: bool,
@@ -92,6 +94,7 @@ impl Driver {
             world: Arc::new(world),
             clock: Clock::start(0),
             looked_at: At::default(),
+            refresh_after_ms: 0,
             console,
             sink,
             log_to_file,
@@ -105,9 +108,14 @@ impl Driver {
     pub fn run(mut self, job: Job) -> Result<(Verdict, Vec<Record>), DriverError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let first = self.first_input(job)?;
-        let verdict = runtime.block_on(self.drive(first))?;
+        let driven = runtime.block_on(self.drive(first));
+        if driven.is_err() {
+            // Nobody will hear of what runs now, so none of it may go on.
+            self.world.stop_all();
+        }
         // Only the removal of workspaces can still be under way.
         runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+        let verdict = driven?;
         write_derived(&self.session, &self.records, self.log_to_file);
         Ok((verdict, self.records))
     }
@@ -191,9 +199,20 @@ impl Driver {
             World::start(&self.world, effect, &self.state, send);
         }
         if milestone && self.state.finished.is_none() {
-            write_derived(&self.session, &self.records, self.log_to_file);
+            self.refresh_derived();
         }
         Ok(())
+    }
+
+    /// Keeps the derived files fresh while the run goes on, at no more than a twentieth of its time.
+    fn refresh_derived(&mut self) {
+        if self.clock.now().elapsed_ms < self.refresh_after_ms {
+            return;
+        }
+        let before = self.clock.now().elapsed_ms;
+        write_derived(&self.session, &self.records, self.log_to_file);
+        let after = self.clock.now().elapsed_ms;
+        self.refresh_after_ms = after + (after - before).saturating_mul(20).max(1000);
     }
 
     fn take_in(&mut self, events: Vec<Event>, at: At, effects: &mut Vec<Effect>) -> Result<(), DriverError> {

@@ -31,6 +31,11 @@ impl Stops {
         table.running.insert(key, stopper);
     }
 
+    /// True once everything is being stopped: nothing new starts.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.table().stopping
+    }
+
     /// Forgets one that ended.
     pub(super) fn forget(&self, key: &EffectKey) {
         self.table().running.remove(key);

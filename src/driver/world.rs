@@ -2,20 +2,17 @@
 
 use std::fs;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::launch::{Launch, run_gate};
 use super::stops::Stops;
-use crate::agent::{self, Agent, Attempt};
-use crate::core::{
-    Broken, Commit, Effect, EffectKey, Ended, FileChange, GateName, GateResult, GateSpec, Input, Outcome, State,
-    TaskId, Usage, policy,
-};
-use crate::gate::{self, GateRun};
-use crate::journal::{SessionDir, make_dir, write_atomic};
-use crate::plan::{self, PromptContext};
+use crate::agent::Agent;
+use crate::core::{Broken, Commit, Effect, EffectKey, Ended, FileChange, Input, Outcome, State, TaskId, policy};
+use crate::journal::{SessionDir, write_atomic};
 use crate::prd;
 use crate::sandbox::{Order, Warden, child_env};
 use crate::workspace::{CaptureRequest, Integration, WorkspaceError, Workspaces};
@@ -46,17 +43,17 @@ pub struct WorldOptions {
 
 /// The real world.
 pub struct World {
-    options: WorldOptions,
-    stops: Stops,
+    pub(super) options: WorldOptions,
+    pub(super) stops: Stops,
     /// Held while the base tree is made: whoever needs it first makes it, the others wait.
     base: Mutex<()>,
 }
 
 /// What an effect answers: an outcome, or why it could not be done.
-type Answer = Result<Outcome, Trouble>;
+pub(super) type Answer = Result<Outcome, Trouble>;
 
 /// Anything that keeps an effect from being done.
-enum Trouble {
+pub(super) enum Trouble {
     Workspace(WorkspaceError),
     Io(io::Error),
     Setup(String),
@@ -85,7 +82,7 @@ impl Trouble {
 }
 
 /// A piece of work, ready for a thread.
-type Work = Box<dyn FnOnce(&World, &Send) -> Answer + std::marker::Send>;
+pub(super) type Work = Box<dyn FnOnce(&World, &Send) -> Answer + std::marker::Send>;
 
 impl World {
     /// A world around its options.
@@ -102,7 +99,9 @@ impl World {
         };
         let (world, send) = (Arc::clone(this), send.clone());
         tokio::task::spawn_blocking(move || {
-            let outcome = work(&world, &send).unwrap_or_else(Trouble::outcome);
+            // A panic is a bug of ours; without an answer it would be a silent hang as well.
+            let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&world, &send)));
+            let outcome = done.map_or_else(|_| bug(&key), |answer| answer.unwrap_or_else(Trouble::outcome));
             world.stops.forget(&key);
             // A driver that is gone needs no answer.
             let _ = send.send(Input::Done(key, outcome));
@@ -116,12 +115,17 @@ impl World {
         tokio::task::spawn_blocking(move || world.options.workspaces.discard(&name));
     }
 
-    fn attempt_dir(&self, task: &TaskId, attempt: u32) -> PathBuf {
+    /// Ends every process tree, and all that start from now on.
+    pub(super) fn stop_all(&self) {
+        self.stops.stop_all();
+    }
+
+    pub(super) fn attempt_dir(&self, task: &TaskId, attempt: u32) -> PathBuf {
         self.options.session.attempt(task, attempt)
     }
 
     /// The base tree, made where it is not there yet (or no longer, after a resume).
-    fn ensure_base(&self) -> Result<(), Trouble> {
+    pub(super) fn ensure_base(&self) -> Result<(), Trouble> {
         let _only_one = self.base.lock().unwrap_or_else(PoisonError::into_inner);
         let workspaces = &self.options.workspaces;
         let marker = workspaces.base_dir().with_extension("ready");
@@ -159,9 +163,13 @@ impl World {
         }
     }
 
-    fn env(&self, pass: &[String], extra: &[(&str, String)]) -> Vec<(String, String)> {
+    pub(super) fn env(&self, pass: &[String], extra: &[(&str, String)]) -> Vec<(String, String)> {
         child_env(self.options.env.iter().cloned(), pass, extra)
     }
+}
+
+fn bug(key: &EffectKey) -> Outcome {
+    Outcome::Broken(Broken { message: format!("internal error: `{key}` panicked"), critical: true })
 }
 
 /// The key of an effect and the work behind it.
@@ -206,80 +214,6 @@ fn work(effect: Effect, state: &State) -> (EffectKey, Work) {
     }
 }
 
-/// Everything an agent's thread takes along.
-struct Launch {
-    session: crate::core::SessionId,
-    task: Option<crate::core::Task>,
-    attempt: u32,
-    prompt: String,
-    limit_ms: u64,
-    idle_ms: u64,
-    grace_ms: u64,
-}
-
-impl Launch {
-    fn new(
-        state: &State,
-        task: &TaskId,
-        attempt: u32,
-        strategy: crate::core::Strategy,
-        failures: &[String],
-        limit_ms: u64,
-    ) -> Self {
-        let definition = state.task(task);
-        let prompt = match (&state.started, &state.plan, definition) {
-            (Some(started), Some(plan), Some(task)) => plan::prompt(&PromptContext {
-                prd: &started.prd,
-                plan,
-                settings: &started.settings,
-                task,
-                attempt,
-                strategy,
-                failures,
-            }),
-            _ => String::new(),
-        };
-        Self {
-            session: state.started.as_ref().map_or_else(|| "".into(), |s| s.session.clone()),
-            task: definition.cloned(),
-            attempt,
-            prompt,
-            limit_ms,
-            idle_ms: state.settings().map_or(limit_ms, |s| s.idle_ms),
-            grace_ms: state.settings().map_or(0, |s| s.grace_ms),
-        }
-    }
-
-    fn run(self, world: &World, send: &Send) -> Answer {
-        let Some(task) = &self.task else { return Err(Trouble::Io(io::ErrorKind::NotFound.into())) };
-        let (world_options, dir) = (&world.options, world.attempt_dir(&task.id, self.attempt));
-        let workspace = world_options.workspaces.attempt_dir(&task.id, self.attempt);
-        let attempt = Attempt {
-            session: &self.session,
-            task,
-            number: self.attempt,
-            prompt: &self.prompt,
-            workspace: &workspace,
-            dir: &dir,
-            limit_ms: self.limit_ms,
-            idle_ms: self.idle_ms,
-            grace_ms: self.grace_ms,
-        };
-        let order = agent::order(&world_options.agent, &attempt, |own| world.env(&world_options.env_pass, own))?;
-        let warden = Warden::start(&order)?;
-        let key = EffectKey::RunAgent { task: task.id.clone(), attempt: self.attempt };
-        world.stops.register(key, warden.stopper());
-        let mut usage = Usage::default();
-        let report = warden.wait(|line| {
-            if let Some(reported) = agent::of_line(line) {
-                usage = usage.max(reported);
-                let _ = send.send(Input::Usage { task: task.id.clone(), attempt: self.attempt, usage });
-            }
-        })?;
-        Ok(Outcome::Agent(agent::report(&world_options.agent, &dir, report, usage)))
-    }
-}
-
 fn capture(state: &State, task: TaskId, attempt: u32, onto: Commit) -> (EffectKey, Work) {
     let title = state.task(&task).map_or("", |t| t.title.as_str());
     let message = format!("{task} attempt {attempt}: {title}\n");
@@ -307,41 +241,6 @@ fn integration_message(state: &State, task: &TaskId, attempt: u32) -> String {
         message.push_str(&format!("Maestro-Requirement: {requirement}\n"));
     }
     message
-}
-
-fn run_gate(state: &State, round: u32, gate: GateName, commit: Commit, limit_ms: u64) -> (EffectKey, Work) {
-    let key = EffectKey::Gate { round, gate: gate.clone() };
-    let spec = state.gate(&gate).cloned();
-    let grace_ms = state.settings().map_or(0, |s| s.grace_ms);
-    let own_key = key.clone();
-    let work: Work = Box::new(move |world, _| {
-        let Some(spec) = spec else { return Err(Trouble::Io(io::ErrorKind::NotFound.into())) };
-        let result = gate_result(world, own_key, &spec, round, &commit, (limit_ms, grace_ms))?;
-        Ok(Outcome::Gate(result))
-    });
-    (key, work)
-}
-
-fn gate_result(
-    world: &World,
-    key: EffectKey,
-    spec: &GateSpec,
-    round: u32,
-    commit: &Commit,
-    (limit_ms, grace_ms): (u64, u64),
-) -> Result<GateResult, Trouble> {
-    world.ensure_base()?;
-    let name = format!("gate-{round}-{}", spec.name);
-    let dir = world.options.session.gate(round, spec.name.as_str());
-    make_dir(&dir)?;
-    let tree = world.options.workspaces.prepare(&name, commit)?;
-    // Gates run code that agents wrote: they get no variable that was passed to agents.
-    let env = world.env(&[], &[]);
-    let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limit_ms, grace_ms };
-    let result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
-    write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
-    world.options.workspaces.discard(&name)?;
-    Ok(result)
 }
 
 fn checkpoint(state: &State, n: u32, commit: Commit, advance: bool) -> (EffectKey, Work) {

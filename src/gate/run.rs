@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::junit;
 use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestCase, TestStatus};
@@ -34,20 +34,16 @@ pub struct GateRun<'a> {
 /// # Errors
 /// The warden cannot be started.
 pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<GateResult> {
-    let dir = gate.tree.join(&gate.spec.dir);
+    let Some(dir) = inside(gate.tree, &gate.spec.dir) else {
+        let why = format!("its directory `{}` is not a directory of this tree", gate.spec.dir);
+        return Ok(bare(GateStatus::Inconclusive, why));
+    };
     if let Some(missing) = missing_tool(&gate.spec.run, &gate.env) {
         return Ok(bare(GateStatus::Skipped, format!("`{missing}` is not installed here")));
     }
-    if !dir.is_dir() {
-        return Ok(bare(
-            GateStatus::Inconclusive,
-            format!("its directory `{}` does not exist in this tree", gate.spec.dir),
-        ));
-    }
     let report_path = gate.spec.report.as_ref().map(|r| dir.join(r));
-    if let Some(path) = &report_path {
-        // A report that is part of the tree was not written by this run.
-        let _ = std::fs::remove_file(path);
+    if let Some(why) = report_path.as_deref().and_then(|path| stale(gate.tree, path)) {
+        return Ok(bare(GateStatus::Inconclusive, why));
     }
     let order = Order {
         argv: vec!["sh".to_owned(), "-c".to_owned(), gate.spec.run.clone()],
@@ -64,8 +60,36 @@ pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<Gat
     let warden = Warden::start(&order)?;
     on_start(warden.stopper());
     let report = warden.wait(|_| {})?;
-    let cases = report_path.as_deref().map(junit::read);
+    let read = |path: &Path| match path.parent().and_then(|dir| dir.canonicalize().ok()) {
+        Some(parent) if is_below(gate.tree, &parent) => junit::read(path),
+        _ => Err("the report was not written into this tree".to_owned()),
+    };
+    let cases = report_path.as_deref().map(read);
     Ok(judge(gate.spec, report, cases, tail(gate.log)))
+}
+
+/// A directory of the tree, followed to where it really is; none where a link leads out of the tree.
+fn inside(tree: &Path, dir: &str) -> Option<PathBuf> {
+    let real = tree.join(dir).canonicalize().ok()?;
+    (real.is_dir() && is_below(tree, &real)).then_some(real)
+}
+
+fn is_below(tree: &Path, real: &Path) -> bool {
+    tree.canonicalize().is_ok_and(|tree| real.starts_with(tree))
+}
+
+/// Removes a report that is part of the tree, as this run did not write it. Says why where that cannot be done.
+fn stale(tree: &Path, report: &Path) -> Option<String> {
+    let parent = report.parent()?.canonicalize().ok()?;
+    if !is_below(tree, &parent) {
+        return Some("the place of its report leads out of this tree".to_owned());
+    }
+    match std::fs::remove_file(report) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Some(format!("a report that is part of the tree cannot be removed: {error}"))
+        }
+        _ => None,
+    }
 }
 
 /// Exit status and report together decide.

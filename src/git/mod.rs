@@ -151,6 +151,11 @@ impl Git {
         let output = expression
             .full_env(self.environment())
             .dir(&self.dir)
+            // A Ctrl-C in the terminal is for the orchestrator, which then ends things in order.
+            .before_spawn(|command| {
+                std::os::unix::process::CommandExt::process_group(command, 0);
+                Ok(())
+            })
             .stdin_bytes(stdin)
             .stdout_capture()
             .stderr_capture()

@@ -8,6 +8,9 @@ use crate::core::{Plan, PrdSummary, Settings, Strategy, Task};
 /// A failure told to the next attempt is cut to this many characters.
 const MAX_FAILURE_CHARS: usize = 4000;
 
+/// Criteria of the whole PRD that a prompt names.
+const MAX_CRITERIA: usize = 40;
+
 /// What a prompt is made of.
 pub struct PromptContext<'a> {
     /// The PRD.
@@ -33,6 +36,7 @@ pub fn prompt(context: &PromptContext<'_>) -> String {
     failures(&mut text, context);
     work(&mut text, context.task);
     surroundings(&mut text, context);
+    whole(&mut text, context);
     constraints(&mut text, context);
     text
 }
@@ -71,6 +75,17 @@ fn failures(text: &mut String, context: &PromptContext<'_>) {
 fn work(text: &mut String, task: &Task) {
     if !task.description.is_empty() {
         let _ = writeln!(text, "\nTASK\n{}", task.description);
+    }
+}
+
+fn whole(text: &mut String, context: &PromptContext<'_>) {
+    let criteria: Vec<&String> = context.prd.criteria.iter().take(MAX_CRITERIA).collect();
+    if !criteria.is_empty() {
+        let _ =
+            writeln!(text, "\nTHE WHOLE\nThis task need not do all of it; when all tasks are done, this must hold:");
+        for criterion in criteria {
+            let _ = writeln!(text, "- {}", criterion.replace('\n', "\n  "));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::core::{Plan, Prd, Task, TaskId};
+use crate::text::count;
 
 // Writing to a String cannot fail, so the results are dropped.
 
@@ -14,14 +15,15 @@ pub fn text(prd: &Prd, plan: &Plan) -> String {
     let groups = groups(plan);
     let mut out = String::new();
     let critical = plan.critical_path().unwrap_or(0);
-    let count = groups.values().max().map_or(0, |g| g + 1);
+    let group_count = groups.values().max().map_or(0, |g| g + 1);
     let _ = writeln!(out, "{}", prd.title);
     let _ = writeln!(
         out,
-        "{} requirements, {} epics, {} tasks in {count} parallel groups, critical path {critical}",
-        prd.requirements.len(),
-        plan.epics.len(),
-        plan.tasks.len()
+        "{}, {}, {} in {}, critical path {critical}",
+        count(prd.requirements.len() as u64, "requirement"),
+        count(plan.epics.len() as u64, "epic"),
+        count(plan.tasks.len() as u64, "task"),
+        count(u64::from(group_count), "parallel group")
     );
     for epic in &plan.epics {
         let _ = writeln!(out, "\n{} {} ({:?})", epic.id, epic.title, epic.priority);

@@ -86,7 +86,9 @@ fn in_heading(body: &Body<'_>, at: usize, block: &Block) -> Option<Found> {
     let lead = section.lead.as_ref()?;
     let mut found = found(lead, block.span.start, Origin::Heading, Home::Section(block.section));
     found.notes = body.passage(section.content, section.end);
-    found.section = section.title.clone();
+    // Requirements of one chapter belong together; under the document's own title there is no chapter.
+    let chapter = section.parent.and_then(|parent| body.section(parent)).filter(|parent| parent.level > 1);
+    found.section = chapter.map(|chapter| chapter.title.clone()).unwrap_or_default();
     found.priority = priority_below(body, at);
     Some(found)
 }

@@ -3,7 +3,7 @@
 //! A record and the state after it flow in, lines flow out, each with the visible prefix `[Maestro]`, so that nothing an
 //! agent wrote ever stands at the start of a line of a CI log. Printing them, colouring them and timing them is the caller's.
 
-use super::format::{amount, count, duration, len, resource, rfc3339, usd};
+use super::format::{amount, duration, len, resource, rfc3339, usd};
 use super::tasks::attempt_of;
 use crate::core::decision::Decision;
 use crate::core::event::{Event, Record};
@@ -17,7 +17,7 @@ use crate::core::session::{Phase, SessionStarted, StopCause, TaskStatus, Waiting
 use crate::core::state::State;
 use crate::core::time::At;
 use crate::core::verdict::Verdict;
-use crate::text::{markdown_code_block, one_line, terminal_line};
+use crate::text::{count, markdown_code_block, one_line, terminal_line};
 
 /// Longest line, in characters.
 const LINE_CHARS: usize = 300;

@@ -47,11 +47,6 @@ pub(super) fn resource(resource: Resource, n: u64) -> String {
     }
 }
 
-/// `1 file`, `3 files`.
-pub(super) fn count(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
-}
-
 /// A length as a number that is counted with.
 pub(super) fn len(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
@@ -83,7 +78,6 @@ mod tests {
         assert_eq!(durations, ["850 ms", "4.2 s", "41 s", "3 min 4 s", "1 h 2 min"]);
         assert_eq!([950, 18_234, 1_250_000].map(amount), ["950", "18.2k", "1.2M"]);
         assert_eq!([0, 4_000, 112_000, 12_345_678].map(usd), ["$0.00", "<$0.01", "$0.11", "$12.35"]);
-        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
         assert_eq!(rfc3339(1_700_000_000_000), "2023-11-14T22:13:20Z");
     }
 

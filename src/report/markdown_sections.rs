@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::format::{amount, count, duration, len, resource, usd};
+use super::format::{amount, duration, len, resource, usd};
 use super::markdown::{list, md, table};
 use super::model::{AmountBudget, DecisionReport, Report};
 use super::model_work::{GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
@@ -11,7 +11,7 @@ use crate::core::budget::Resource;
 use crate::core::decision::DecisionKind;
 use crate::core::evidence::RequirementStatus;
 use crate::core::outcome::{FileChange, TestStatus};
-use crate::text::markdown_code_block;
+use crate::text::{count, markdown_code_block};
 
 pub(super) fn summary(report: &Report) -> String {
     let (passed, tests) = report.tests();
@@ -194,9 +194,14 @@ pub(super) fn budget(report: &Report) -> String {
     text
 }
 
-/// A dollar sign that starts no mathematics.
+/// Without the dollar sign, which starts mathematics in some readers, and without the `<` of tiny amounts.
 fn usd_inert(microusd: u64) -> String {
-    md(&usd(microusd))
+    own(&usd(microusd))
+}
+
+/// Our own words about an amount, inert without escapes.
+fn own(text: &str) -> String {
+    text.replace('<', "under ").replace('$', "USD ")
 }
 
 pub(super) fn next_steps(report: &Report) -> String {
@@ -205,8 +210,8 @@ pub(super) fn next_steps(report: &Report) -> String {
         let (used, limit) = (resource(stop.resource, stop.used), resource(stop.resource, stop.limit));
         text.push_str(&format!(
             "\nRaise the limit that stopped the run ({} of {}) before going on.\n",
-            md(&used),
-            md(&limit)
+            own(&used),
+            own(&limit)
         ));
     }
     if report.resumable {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::format::{amount, count, duration, len, usd};
+use super::format::{amount, duration, len, usd};
 use super::model::{AmountBudget, Report};
 use super::model_work::{TaskReport, TaskStanding};
-use crate::text::{one_line, terminal_line};
+use crate::text::{count, one_line, terminal_line};
 
 /// Longest text taken over from elsewhere, in characters.
 const TEXT_CHARS: usize = 160;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::format::{count, len};
+use super::format::len;
 use super::model::Report;
 use super::model_work::{GateReport, GateStanding, TaskReport, TaskStanding};
 use crate::core::evidence::RequirementStatus;
 use crate::core::outcome::TestStatus;
 use crate::core::settings::GateKind;
+use crate::text::count;
 
 impl Report {
     /// How many tasks stand so.

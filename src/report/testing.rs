@@ -209,6 +209,7 @@ fn prd() -> PrdSummary {
         title: format!("Token refresh {HOSTILE}"),
         feature: "token-refresh".to_owned(),
         requirements: vec![requirement("FR-1", 10), requirement("FR-2", 20), requirement("FR-3", 30)],
+        criteria: Vec::new(),
         warnings: vec![Warning { line: 3, message: HOSTILE.to_owned() }],
     }
 }

@@ -6,6 +6,7 @@
 mod capped;
 mod env;
 mod spec;
+mod survivors;
 mod tree;
 mod warden;
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use env::child_env;
 pub use spec::{Order, Report};
+pub use survivors::{end_survivors, wait_for_survivors};
 pub use warden::main as warden_main;
 
 use crate::core::Ended;

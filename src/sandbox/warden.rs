@@ -235,9 +235,14 @@ impl Watch {
             self.orders_open = false;
             let _ = self.signals.read(&mut [0; 64]);
         }
-        if matches!(self.ending, Ending::Not) {
-            tree::signal_all(Signal::TERM);
-            self.ending = Ending::Gentle { why, kill_at: now + Duration::from_millis(grace_ms) };
+        let kill_at = now + Duration::from_millis(grace_ms);
+        match &mut self.ending {
+            Ending::Not => {
+                tree::signal_all(Signal::TERM);
+                self.ending = Ending::Gentle { why, kill_at };
+            }
+            // A stop is in more of a hurry than the time limit that came before it.
+            Ending::Gentle { kill_at: later, .. } => *later = kill_at.min(*later),
         }
     }
 

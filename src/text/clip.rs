@@ -44,6 +44,11 @@ fn marker(bytes: usize) -> String {
     format!("… ({bytes} bytes cut)")
 }
 
+/// `1 file`, `3 files`.
+pub fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -72,5 +77,10 @@ mod tests {
             prop_assert!(head_tail(&text, max).len() <= max);
             prop_assert!(one_line(&text, max).chars().count() <= max.max(1));
         }
+    }
+
+    #[test]
+    fn one_is_singular_and_everything_else_plural() {
+        assert_eq!((count(1, "file"), count(0, "file")), ("1 file".to_owned(), "0 files".to_owned()));
     }
 }

@@ -12,7 +12,7 @@ mod terminal;
 mod untrusted;
 mod xml;
 
-pub use clip::{clip, head_tail, one_line};
+pub use clip::{clip, count, head_tail, one_line};
 pub use diagnostic::Diagnostic;
 pub use json::json_safe;
 pub use markdown::{markdown_code_block, markdown_inline};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{WorkspaceError, Workspaces, io_at};
 use crate::core::{Capture, Commit, FileChange};
-use crate::git::Output;
+use crate::git::{GitError, Output};
 
 /// Changed files beyond this many are counted and not listed.
 const LISTED_FILES: usize = 1000;
@@ -35,14 +35,20 @@ impl Workspaces {
     /// The disk or git said no. A tree that must not be integrated is an answer, not an error.
     pub fn capture(&self, request: &CaptureRequest<'_>) -> Result<Capture, WorkspaceError> {
         let dir = self.tree_dir(request.name);
-        let git = self.store().with_tree(&dir, &self.index(request.name));
-        if !dir.is_dir() {
+        let git = self.store().with_tree(&dir, &self.unlocked_index(request.name)?);
+        // A link in its place would take the removal below, and git, to wherever it points.
+        if !fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir()) {
             let why = "the agent removed its own workspace, or put something else in its place".to_owned();
             return Ok(Capture { rejected: Some(why), ..Capture::default() });
         }
         let own_git = dir.join(".git");
         super::remove(&own_git)?;
-        let added = git.output(&["add", "--all", "--verbose", "--", "."], Vec::new())?;
+        let args = ["add", "--all", "--verbose", "--", "."];
+        let added = git.output(&args, Vec::new())?;
+        if added.code == -1 || added.stderr.contains("No space left") || added.stderr.contains(".lock") {
+            // The machine's fault, or ours; the agent must not pay for it.
+            return Err(GitError::Failed { command: args.join(" "), code: added.code, stderr: added.stderr }.into());
+        }
         if let Some(why) = refusal(&added) {
             return Ok(Capture { rejected: Some(format!("the tree cannot be captured: {why}")), ..Capture::default() });
         }

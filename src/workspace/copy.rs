@@ -17,6 +17,10 @@ pub(super) fn tree(from: &Path, to: &Path) -> Result<(), WorkspaceError> {
     #[expect(clippy::disallowed_methods, reason = "cp knows reflinks, sparse files and every kind of file")]
     let expression =
         duct::cmd("cp", ["-a", "--reflink=auto", "--", &from.display().to_string(), &to.display().to_string()]);
+    let expression = expression.before_spawn(|command| {
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        Ok(())
+    });
     let copied = expression.stdin_null().stdout_null().stderr_capture().unchecked().run();
     let failed = |message: String| WorkspaceError::Copy { from: from.to_owned(), message };
     let output = copied.map_err(|e| failed(e.to_string()))?;

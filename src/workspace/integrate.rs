@@ -24,6 +24,12 @@ impl Workspaces {
     /// # Errors
     /// The disk or git said no. A conflict is an answer, not an error.
     pub fn integrate(&self, request: &Integration<'_>) -> Result<Merge, WorkspaceError> {
+        let kept = self.store().output(&["cat-file", "-e", request.commit.as_str()], Vec::new())?;
+        if kept.code != 0 {
+            let message = format!("what was captured ({}) is gone with the work directory", request.commit.short());
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, message);
+            return Err(WorkspaceError::Io { path: self.store_dir(), source });
+        }
         let tree = if request.onto == request.tip {
             self.store().run(&["rev-parse", &format!("{}^{{tree}}", request.commit)])?
         } else {
@@ -80,7 +86,7 @@ impl Workspaces {
         wall_ms: i64,
     ) -> Result<Option<Commit>, WorkspaceError> {
         let store = self.store();
-        let index = self.index("status");
+        let index = self.unlocked_index("status")?;
         super::remove(&index)?;
         let git = store.with_env("GIT_INDEX_FILE", &index.display().to_string());
         let entry = git.run(&["ls-tree", tip.as_str(), "--", path])?;

@@ -41,14 +41,29 @@ pub enum WorkspaceError {
     },
 }
 
+/// What git says where objects or refs are not what they must be. Everything else is the machine's trouble.
+const CRITICAL: [&str; 9] = [
+    "corrupt",
+    "unable to read",
+    "bad object",
+    "missing",
+    "not a valid object",
+    "invalid object",
+    "but expected",
+    "unable to resolve reference",
+    "unknown revision",
+];
+
 impl WorkspaceError {
-    /// As the core wants to hear it. A git that fails on our own objects is critical; a full disk is not.
+    /// As the core wants to hear it.
     pub fn broken(&self) -> Broken {
-        let message = self.to_string();
-        let machine = ["No space left", "Permission denied", "Read-only file system", "Disk quota"];
-        let critical =
-            matches!(self, Self::Git(GitError::Failed { .. })) && !machine.iter().any(|m| message.contains(m));
-        Broken { message, critical }
+        let critical = match self {
+            Self::Git(GitError::Failed { code, stderr, .. }) => {
+                *code != -1 && CRITICAL.iter().any(|words| stderr.contains(words))
+            }
+            _ => false,
+        };
+        Broken { message: self.to_string(), critical }
     }
 }
 
@@ -112,7 +127,7 @@ impl Workspaces {
         let dir = self.tree_dir(name);
         remove(&dir)?;
         copy::tree(&self.base_dir(), &dir)?;
-        let index = self.index(name);
+        let index = self.unlocked_index(name)?;
         std::fs::copy(self.base_index(), &index).map_err(io_at(&index))?;
         if *onto != self.base {
             let git = self.store().with_tree(&dir, &index);
@@ -168,6 +183,13 @@ impl Workspaces {
 
     fn index(&self, name: &str) -> PathBuf {
         self.root.join("trees").join(format!("{name}.index"))
+    }
+
+    /// An index of ours that nobody else can be using; a lock on it is that of a git that was killed.
+    fn unlocked_index(&self, name: &str) -> Result<PathBuf, WorkspaceError> {
+        let index = self.index(name);
+        remove(&index.with_extension("index.lock"))?;
+        Ok(index)
     }
 
     fn store_dir(&self) -> PathBuf {

@@ -218,3 +218,62 @@ fn a_damaged_journal_is_refused_and_a_torn_one_goes_on() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && log.contains("never completely written"), "{log}");
 }
+
+#[test]
+fn an_agent_that_kills_its_warden_leaves_nothing_alive() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let agent = env.script("agent.sh", "kill -9 $(awk '{print $4}' /proc/$PPID/stat)\nsleep 60\n");
+    let run = env.run_prd(&agent, &[]).exits(1);
+    assert!(run.took < Duration::from_secs(30), "{:?}", run.took);
+    env.check_run(&run);
+}
+
+#[test]
+fn a_workspace_that_was_swapped_for_a_link_costs_nobody_their_repository() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let before = env.checkout();
+    let script = format!("d=$PWD; cd ..; mv \"$d\" \"$d.x\"; ln -s {} \"$d\"\n", env.repo.display());
+    let agent = env.script("agent.sh", &script);
+    env.run_prd(&agent, &["--set", "error_recovery.max_retry_attempts=0"]).exits(1);
+    assert_eq!(env.checkout(), before);
+}
+
+#[test]
+fn a_gate_whose_directory_leads_out_of_the_tree_proves_nothing() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.write("backend/x", "");
+    env.commit("prd");
+    let script = format!("rm -r backend; ln -s {} backend\n", env.repo.display());
+    let agent = env.script("agent.sh", &script);
+    let gate = "validation.gates.g={run: 'true', dir: backend}";
+    let run = env.run_prd(&agent, &["--set", gate]).exits(1).says("proved nothing");
+    env.check_run(&run);
+}
+
+#[test]
+fn a_gate_that_ends_its_warden_is_not_started_again_and_again() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let gate = "validation.gates.g.run=kill $PPID; sleep 5";
+    let run = env.run_prd("echo x > x", &["--set", gate]).exits(1);
+    env.check_run(&run);
+    assert_eq!(env.run(&["log", "--kind", "gate", "--json"]).stdout.matches("gate_started").count(), 1);
+}
+
+#[test]
+fn usage_without_end_does_not_fill_the_journal() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo \"{\\\"usage\\\":{\\\"input_tokens\\\":$i}}\"; done; echo x > x\n";
+    let agent = env.script("agent.sh", script);
+    env.run_prd(&agent, &[]).exits(0);
+    assert_eq!(env.report()["budget"]["tokens"]["used"], 20_000);
+    assert!(fs::metadata(env.session_dir().join("journal.jsonl")).unwrap().len() < 200_000);
+}

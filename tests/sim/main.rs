@@ -112,6 +112,7 @@ fn session(settings: Settings, plan: &Plan) -> SessionStarted {
             title: "t".to_owned(),
             feature: "t".to_owned(),
             requirements: requirements.collect(),
+            criteria: Vec::new(),
             warnings: Vec::new(),
         },
         base: base(),

@@ -262,6 +262,35 @@ fn a_broken_repository_rolls_back_to_the_last_checkpoint() {
 }
 
 #[test]
+fn a_rollback_that_is_interrupted_is_finished_and_never_passes() {
+    let plan = eight();
+    let mut settings = settings();
+    settings.checkpoint_frequency = CheckpointFrequency::Task;
+    let broken = || Broken { message: "objects are missing".to_owned(), critical: true };
+    let mut whole = sim(&plan, &[], 13);
+    whole.world.breaks.insert("integrate T-6".to_owned(), broken());
+    whole.start(session(settings.clone(), &plan), plan.clone());
+    let first = whole.records.iter().position(|r| matches!(r.event, Event::EffectBroken { .. })).unwrap();
+    for crash_at in first + 1..whole.records.len() {
+        let mut sim = sim(&plan, &[], 13);
+        sim.world.breaks.insert("integrate T-6".to_owned(), broken());
+        sim.crash_at = Some(crash_at);
+        sim.cancel_at = Some(crash_at);
+        let mut end = sim.start(session(settings.clone(), &plan), plan.clone());
+        if end == End::Crashed {
+            let bytes = newline_ends(&sim.journal)[crash_at - 1];
+            end = sim.resume(bytes, Budget::default());
+        }
+        check_end(&sim);
+        check_verdict(&sim, sim.state.finished.as_ref().unwrap().0);
+        let begun = sim.records.iter().any(|r| matches!(r.event, Event::RollbackStarted { .. }));
+        if begun {
+            assert_eq!(end, End::Finished(Verdict::RolledBack), "crash at {crash_at}");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_ends_the_run_with_setup_and_a_resume_finishes_it() {
     let plan = eight();
     for broken in
@@ -465,6 +494,7 @@ fn check_verdict(sim: &Sim, verdict: Verdict) {
     let all_good = sim.state.tasks.values().all(|t| t.status().is_some_and(TaskStatus::is_success));
     if verdict == Verdict::Passed {
         assert!(all_good, "a pass with tasks that are not done");
+        assert_eq!(content(sim).len(), sim.state.tasks.len(), "a pass without the work");
         assert!(sim.world.red_gates.is_empty(), "a pass with a red gate");
     }
     if !sim.world.red_gates.is_empty() {

@@ -162,7 +162,20 @@ fn phase_started(state: &State, phase: Phase) -> Vec<String> {
         let requirements = count(len(started.prd.requirements.len()), "requirement");
         lines.push(line(STEP, &format!("{} with {requirements}", started.prd.path)));
     }
+    if phase == Phase::Validation {
+        lines.extend(no_gates(state).map(|why| line(OPEN, why)));
+    }
     lines
+}
+
+/// Why a validation has nothing to look at, where it has not: a silent phase would look like a pass.
+fn no_gates(state: &State) -> Option<&'static str> {
+    let successes = state.count(TaskStatus::Done) + state.count(TaskStatus::NoOp);
+    match (state.settings().is_none_or(|s| s.gates.is_empty()), successes) {
+        (true, _) => Some("no gate is configured or was detected: nothing proves this result"),
+        (false, 0) => Some("gates are not run: nothing was integrated"),
+        (false, _) => None,
+    }
 }
 
 fn planned(state: &State, plan: &Plan) -> Vec<String> {

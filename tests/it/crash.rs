@@ -199,7 +199,7 @@ fn sigint_ends_in_order_although_the_agent_ignores_signals() {
         for name in ["report.json", "junit.xml", "final-report.md", "metadata.json", "execution-log.md"] {
             assert!(dir.join(name).is_file(), "{name} is missing");
         }
-        // The same command goes on and finishes.
+        // What it left behind is in nobody's way.
         let run = env.run_prd("echo done > \"$MAESTRO_TASK.txt\"", &["--fresh"]).exits(0);
         env.check_run(&run);
     }

@@ -33,3 +33,13 @@ fn an_agent_that_changes_nothing_is_a_failure() {
     assert_eq!(report["tasks"][0]["attempts"].as_array().unwrap().len(), 4, "one attempt and three retries");
     assert!(env.git(&["for-each-ref", "refs/heads/maestro"]).is_empty(), "no branch for no work");
 }
+
+#[test]
+fn a_validation_without_anything_to_look_at_says_so() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "the first")]));
+    env.commit("prd");
+    env.run_prd(WRITES_A_FILE, &[]).exits(0).says("no gate is configured or was detected");
+    let gate = "validation.gates.g.run=true";
+    env.run_prd("false", &["--fresh", "--set", gate]).exits(1).says("gates are not run: nothing was integrated");
+}

@@ -1,10 +1,17 @@
-//! The binary: a warden, or the command line.
+//! The binary: the command line, or one of the small helpers that it starts itself as.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == maestro_ci::sandbox::WARDEN) {
-        return maestro_ci::sandbox::warden_main();
+    use maestro_ci::{agent, cli, sandbox};
+
+    // Before anything else: whoever shares our user must not read our environment.
+    sandbox::harden_self();
+    let hidden = std::env::args_os().nth(1);
+    match hidden.as_ref().and_then(|arg| arg.to_str()) {
+        Some(sandbox::WARDEN) => sandbox::warden_main(),
+        Some(sandbox::WALL) => sandbox::wall_main(),
+        Some(agent::ACP) => agent::acp_main(),
+        _ => cli::main(),
     }
-    maestro_ci::cli::main()
 }

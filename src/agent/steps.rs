@@ -2,13 +2,19 @@
 
 use std::io;
 
-use super::Attempt;
+use super::{Agent, Attempt, Invocation};
 use crate::journal::write_atomic;
+
+pub(super) fn program() -> Vec<String> {
+    vec!["sh".to_owned(), "-e".to_owned()]
+}
 
 /// Writes the script beside the prompt and runs it with `sh -e`. A task without steps runs nothing and so changes
 /// nothing, which its verdict then says.
-pub(super) fn argv(attempt: &Attempt<'_>) -> io::Result<Vec<String>> {
+pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
     let script = attempt.dir.join("steps.sh");
     write_atomic(&script, attempt.task.steps.as_deref().unwrap_or_default().as_bytes())?;
-    Ok(vec!["sh".to_owned(), "-e".to_owned(), script.display().to_string()])
+    let mut argv = agent.program.clone();
+    argv.push(script.display().to_string());
+    Ok(Invocation::new(attempt, argv, &[]))
 }

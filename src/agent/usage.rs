@@ -1,38 +1,152 @@
-//! Usage as agents print it: any line that is a JSON object with a `usage` object. Each is a total so far; totals
-//! never shrink, nonsense counts as nothing, and what is too large saturates.
+//! Numbers as agents print them. Nonsense counts as nothing, what is too large saturates, totals never shrink; input
+//! and output are translated into our terms by each protocol, as they do not agree on what these hold.
 
-use serde_json::Value;
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::event::mentions;
 use crate::core::{Usage, UsageSource};
 
-/// The usage that one line of output reports, if it does.
-pub fn of_line(line: &str) -> Option<Usage> {
-    let value: Value = serde_json::from_str(line).ok()?;
-    let usage = value.get("usage")?.as_object()?;
-    let field = |name: &str| usage.get(name).map_or(0, amount);
+/// Calls whose usage may still change: those of the main loop and of as many sub-agents as work at once.
+const RECENT_CALLS: usize = 16;
+
+/// A count that an agent prints.
+pub(super) type Amount = Scaled<1>;
+/// Money: dollars in the stream, millionths of a dollar here, rounded up.
+pub(super) type Micro = Scaled<1_000_000>;
+
+/// A number times a factor. Anything that is not a number, or less than nothing, is 0; what is too large saturates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scaled<const FACTOR: u32>(pub(super) u64);
+
+impl<'de, const FACTOR: u32> Deserialize<'de> for Scaled<FACTOR> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(NumberVisitor::<FACTOR>)
+    }
+}
+
+struct NumberVisitor<const FACTOR: u32>;
+
+impl<'de, const FACTOR: u32> Visitor<'de> for NumberVisitor<FACTOR> {
+    type Value = Scaled<FACTOR>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Scaled(number.saturating_mul(u64::from(FACTOR))))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Scaled(u64::try_from(number).unwrap_or(0).saturating_mul(u64::from(FACTOR))))
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; the sign is gone")]
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        let number = if number.is_nan() { 0.0 } else { number.max(0.0) };
+        Ok(Scaled((number * f64::from(FACTOR)).ceil() as u64))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Scaled(0))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Scaled(0))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Scaled(0))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scaled(0))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scaled(0))
+    }
+}
+
+/// Usage of calls one by one, for streams that say the same call's more than once.
+#[derive(Default)]
+pub(super) struct Calls {
+    settled: Usage,
+    recent: VecDeque<(u64, Usage)>,
+}
+
+impl Calls {
+    /// Takes note of what the call with this id used, and returns the total. A call that used nothing never was.
+    pub(super) fn note(&mut self, id: &str, usage: Usage) -> Usage {
+        if usage.tokens() > 0 {
+            let usage = Usage { api_calls: 1, ..usage };
+            let id = hash(id);
+            match self.recent.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, known)) => *known = (*known).max(usage),
+                None => self.begin(id, usage),
+            }
+        }
+        self.recent.iter().fold(self.settled, |sum, (_, usage)| sum.plus(*usage))
+    }
+
+    fn begin(&mut self, id: u64, usage: Usage) {
+        self.recent.push_back((id, usage));
+        if self.recent.len() > RECENT_CALLS
+            && let Some((_, oldest)) = self.recent.pop_front()
+        {
+            self.settled = self.settled.plus(oldest);
+        }
+    }
+}
+
+/// An id of any length in a few bytes. A collision makes an agent's word too small, which the gateway's is not.
+fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Usage that an agent reported and that costs nobody knows what.
+pub(super) fn unpriced(usage: Usage) -> Usage {
+    Usage { unpriced_calls: usage.api_calls, ..usage }
+}
+
+/// A line of an agent without a protocol of its own.
+#[derive(Deserialize)]
+struct PlainLine {
+    usage: PlainUsage,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PlainUsage {
+    input_tokens: Amount,
+    output_tokens: Amount,
+    api_calls: Amount,
+    cost_usd: Micro,
+}
+
+/// The total that one line of output reports, if it is a JSON object with a `usage` object.
+pub(super) fn of_line(line: &str) -> Option<Usage> {
+    if !mentions(line, "\"usage\"") {
+        return None;
+    }
+    let usage = serde_json::from_str::<PlainLine>(line).ok()?.usage;
     Some(Usage {
-        input_tokens: field("input_tokens"),
-        output_tokens: field("output_tokens"),
-        api_calls: field("api_calls"),
-        cost_microusd: usage.get("cost_usd").map_or(0, |usd| scaled(usd, 1e6)),
+        input_tokens: usage.input_tokens.0,
+        output_tokens: usage.output_tokens.0,
+        api_calls: usage.api_calls.0,
+        cost_microusd: usage.cost_usd.0,
         source: UsageSource::Reported,
+        ..Usage::default()
     })
-}
-
-/// The usage that a whole stream reports, for attempts whose process was lost.
-pub fn of_stream(text: &str) -> Option<Usage> {
-    text.lines().filter(|l| l.starts_with('{')).filter_map(of_line).reduce(Usage::max)
-}
-
-fn amount(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| scaled(value, 1.0))
-}
-
-/// Negative and not-a-number count as 0; too large saturates.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; the sign is gone")]
-fn scaled(value: &Value, factor: f64) -> u64 {
-    let number = value.as_f64().unwrap_or(0.0);
-    if number.is_nan() { 0 } else { (number.max(0.0) * factor).ceil() as u64 }
 }
 
 #[cfg(test)]
@@ -63,15 +177,28 @@ mod tests {
     #[test]
     fn nonsense_is_clamped() {
         check(r#"{"usage":{"input_tokens":-5,"output_tokens":"x"}}"#, Some((0, 0, 0, 0)));
+        check(r#"{"usage":{"input_tokens":null,"output_tokens":[1,{}],"api_calls":{"a":[]}}}"#, Some((0, 0, 0, 0)));
         check(r#"{"usage":{"input_tokens":18446744073709551616}}"#, Some((u64::MAX, 0, 0, 0)));
         check(r#"{"usage":{"input_tokens":1e300,"cost_usd":-1}}"#, Some((u64::MAX, 0, 0, 0)));
         check(r#"{"usage":{"input_tokens":1e999}}"#, None);
     }
 
     #[test]
-    fn a_stream_gives_the_largest_totals() {
-        let text = "{\"usage\":{\"input_tokens\":10}}\nnoise\n{\"usage\":{\"input_tokens\":4,\"output_tokens\":3}}\n";
-        let usage = of_stream(text).unwrap();
-        assert_eq!((usage.input_tokens, usage.output_tokens), (10, 3));
+    fn a_call_that_is_told_twice_counts_once() {
+        let mut calls = Calls::default();
+        let used = |input, output| Usage { input_tokens: input, output_tokens: output, ..Usage::default() };
+        calls.note("a", used(10, 1));
+        calls.note("b", used(7, 1));
+        let total = calls.note("a", used(10, 50));
+        assert_eq!((total.input_tokens, total.output_tokens, total.api_calls), (17, 51, 2));
+    }
+
+    #[test]
+    fn ten_thousand_calls_are_all_counted() {
+        let mut calls = Calls::default();
+        for n in 0..10_000 {
+            calls.note(&format!("msg_{n}"), Usage { input_tokens: 2, ..Usage::default() });
+        }
+        assert_eq!(calls.note("", Usage::default()).input_tokens, 20_000);
     }
 }

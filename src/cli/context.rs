@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::agents::{self, Crew, Env};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
 use super::gates::{gate_scripts, gates};
 use super::output;
-use crate::agent::Agent;
-use crate::config::{self, Config, Override, Protocol, SandboxLevel, Source, units};
+use crate::config::{self, Config, Override, SandboxLevel, Source, units};
 use crate::core::{Commit, GateSpec, Plan, Settings, Status, Verdict};
 use crate::git::{self, Repo};
 use crate::plan;
 use crate::prd::{self, Document};
-use crate::sandbox;
+use crate::sandbox::{self, Level};
 
 /// What is to be run, where, and under which rules.
 pub struct Context {
@@ -31,8 +31,10 @@ pub struct Context {
     pub prd_path: Option<String>,
     /// The plan.
     pub plan: Plan,
-    /// The agent's name and what it is; an error is told when a run wants it.
-    pub agent: Result<(String, Agent), CliError>,
+    /// The agents; an error is told when a run wants them.
+    pub crew: Result<Crew, CliError>,
+    /// Our environment.
+    pub env: Env,
     /// The gates.
     pub gates: Vec<GateSpec>,
     /// Files of the base commit that gates run by name; no task may change them.
@@ -40,6 +42,10 @@ pub struct Context {
     /// Things the user should know.
     pub notes: Vec<String>,
 }
+
+/// What is lost where agents talk to the model API themselves.
+const NO_GATEWAY: &str = "gateway.enabled is false: agents hold the API keys, usage is what they report, and a limit can \
+                          be passed by what one call of each running agent spends";
 
 impl Context {
     /// Reads everything. Nothing is changed.
@@ -56,13 +62,18 @@ impl Context {
         let plan = plan::generate(&document.prd).map_err(|e| CliError::plan(&document, e))?;
         let gates = gates(&repo, &base, &config, &document)?;
         let gate_scripts = gate_scripts(&repo, &base, &gates)?;
-        let agent = choose_agent(args, &config);
+        let env = Env::own();
+        let crew = agents::choose(args, &config, &env);
         notes.extend(config::later(&config));
-        Ok(Self { repo, base, config, document, prd_path, plan, agent, gates, gate_scripts, notes })
+        if !config.gateway.enabled {
+            notes.push(NO_GATEWAY.to_owned());
+        }
+        Ok(Self { repo, base, config, document, prd_path, plan, crew, env, gates, gate_scripts, notes })
     }
 
     /// The rules for the core.
-    pub fn settings(&self, agent: &str) -> Settings {
+    pub fn settings(&self) -> Settings {
+        let agent = self.crew.as_ref().map_or("none", |crew| crew.default.as_str());
         let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
         let mut settings = self.config.settings(agent, self.gates.clone(), cpus);
         let always = self.prd_path.iter().chain(&self.gate_scripts);
@@ -82,8 +93,9 @@ impl Context {
         config.resource_limits = config::ResourceLimits::default();
         config.logging = config::Logging::default();
         config.forge = config::Forge::default();
+        config.gateway = config::Gateway::default();
         config.orchestrator.jobs = config::Jobs::default();
-        let agent = self.agent.as_ref().map_or_else(|_| String::new(), |(name, agent)| format!("{name} {agent:?}"));
+        let agent = self.crew.as_ref().map_or_else(|_| String::new(), |crew| format!("{crew:?}"));
         let parts = (
             &self.plan.fingerprint,
             &self.document.prd.approval.content_sha256,
@@ -241,6 +253,7 @@ fn overrides(args: &RunArgs) -> Result<Vec<Override>, CliError> {
         "resource_limits.max_cost_usd",
         args.max_cost.as_deref().map(|t| units::usd(t).map(|n| format!("{n:?}"))),
     )?;
+    add("--max-memory", "resource_limits.task.max_memory_bytes", number(units::bytes, &args.max_memory))?;
     add("--require-gates", "validation.require_gates", args.require_gates.then(|| Ok("true".to_owned())))?;
     for set in &args.set {
         list.push(config::parse_set(set)?);
@@ -279,53 +292,20 @@ fn note_uncommitted(
     Ok(())
 }
 
-/// `--agent-cmd`, else the configured agent. A misspelt name is an error, never another agent.
-fn choose_agent(args: &RunArgs, config: &Config) -> Result<(String, Agent), CliError> {
-    if let Some(command) = &args.agent_cmd {
-        if command.trim().is_empty() {
-            return Err(CliError::usage("--agent-cmd is empty"));
-        }
-        return Ok(("command".to_owned(), Agent::Command { command: command.clone(), args: Vec::new() }));
-    }
-    let known: Vec<&str> = config.agents.keys().map(String::as_str).collect();
-    let hint = "give a command with --agent-cmd, or describe an agent under `agents:` in the configuration";
-    let name = match config.agent.default.as_str() {
-        "auto" => known.iter().copied().find(|n| config.agents.get(*n).is_some_and(|a| runnable(a.protocol))),
-        name => Some(name),
-    };
-    let Some(name) = name else { return Err(CliError::setup("no agent is configured").hint(hint)) };
-    let Some(agent) = config.agents.get(name) else {
-        let near = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
-        let hint = near.map_or_else(|| hint.to_owned(), |near| format!("did you mean `{near}`?"));
-        return Err(CliError::setup(format!("there is no agent `{name}`")).hint(hint));
-    };
-    match agent.protocol {
-        Protocol::Steps => Ok((name.to_owned(), Agent::Steps)),
-        Protocol::Command => {
-            let command = agent.command.clone().unwrap_or_default();
-            Ok((name.to_owned(), Agent::Command { command, args: agent.args.clone() }))
-        }
-        other => {
-            Err(CliError::setup(format!("agent `{name}`: the protocol {other:?} comes with a later version"))
-                .hint(hint))
-        }
-    }
-}
-
-fn runnable(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Command | Protocol::Steps)
-}
-
-/// Fails where the walls that the configuration wants cannot be built.
-pub fn check_isolation(config: &Config, allow_unsandboxed: bool) -> Result<(), CliError> {
+/// Fails where the walls that the configuration wants cannot be built. True where there are to be walls.
+pub fn check_isolation(config: &Config, allow_unsandboxed: bool) -> Result<bool, CliError> {
     if allow_unsandboxed {
-        return Ok(());
+        return Ok(false);
     }
-    let wanted = match config.sandbox.require {
-        SandboxLevel::L1 => "L1",
-        SandboxLevel::L2 => "L2",
-    };
-    let message =
-        format!("sandbox.require is {wanted}, and this version runs agents at {} (no walls)", sandbox::ISOLATION);
-    Err(CliError::setup(message).hint("run in a throw-away container or machine and pass --allow-unsandboxed"))
+    let hint = "run in a throw-away container or machine and pass --allow-unsandboxed";
+    match (config.sandbox.require, sandbox::level()) {
+        (SandboxLevel::L1, Level::L1) => Ok(true),
+        (SandboxLevel::L1, Level::L0) => {
+            let message = "sandbox.require is L1, and this machine cannot build it: the kernel has no Landlock";
+            Err(CliError::setup(message).hint(hint))
+        }
+        (SandboxLevel::L2, level) => {
+            Err(CliError::setup(format!("sandbox.require is L2, and this version builds {level} at most")).hint(hint))
+        }
+    }
 }

@@ -115,6 +115,12 @@ pub struct RunArgs {
     /// Most money (10usd, 0.5)
     #[arg(long, value_name = "USD", env = "MAESTRO_CI_MAX_COST")]
     pub max_cost: Option<String>,
+    /// Most memory that one agent or gate may hold with all its processes (512MiB, 4GiB)
+    #[arg(long, value_name = "SIZE", env = "MAESTRO_CI_MAX_MEMORY")]
+    pub max_memory: Option<String>,
+    /// Model that the agent is asked to use
+    #[arg(long, value_name = "NAME", env = "MAESTRO_CI_MODEL")]
+    pub model: Option<String>,
     /// Write the JUnit report here, too
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_JUNIT")]
     pub junit: Option<PathBuf>,

@@ -3,6 +3,7 @@
 //! In: arguments and the environment. Out: what was asked for on standard output, everything else on standard
 //! error. One file per subcommand; none of them decides what a run does.
 
+mod agents;
 mod approve;
 mod check;
 mod clean;
@@ -16,6 +17,7 @@ mod history;
 mod log;
 mod output;
 mod plan;
+mod prove;
 mod report;
 mod resume;
 mod rollback;

@@ -18,7 +18,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     if args.dry_run {
         return dry_run(&context);
     }
-    context.agent.clone()?;
+    context.crew.clone()?;
     check_isolation(&context.config, args.allow_unsandboxed)?;
     for note in &context.notes {
         tracing::warn!("{}", text::terminal_line(note));
@@ -47,8 +47,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
 
 /// Plan, budget and prompts; nothing runs.
 fn dry_run(context: &Context) -> Result<Verdict, CliError> {
-    let agent = context.agent.as_ref().map_or("none", |(name, _)| name.as_str());
-    let settings = context.settings(agent);
+    let settings = context.settings();
+    let agent = &settings.agent;
     let prd = start::prd_summary(context);
     let mut text = plan::text(&context.document.prd, &context.plan);
     text.push_str(&format!(

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::context::{Context, hex_sha256};
+use super::context::{Context, check_isolation, hex_sha256};
 use super::error::CliError;
 use super::flags::RunArgs;
 use super::session::{self, Stored};
 use super::{history, output};
-use crate::agent::Agent;
 use crate::core::{
-    Commit, JOURNAL_VERSION, PrdSummary, Record, RequirementSummary, SessionId, SessionStarted, State, Verdict,
+    AgentInfo, Commit, JOURNAL_VERSION, PrdSummary, Record, RequirementSummary, SessionId, SessionStarted, State,
+    Verdict,
 };
-use crate::driver::{self, Driver, Job, World, WorldOptions};
+use crate::driver::{self, Driver, Hired, Job, World, WorldOptions};
+use crate::gateway;
 use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir, write_atomic};
 use crate::report::{self, Console, Report};
-use crate::sandbox;
+use crate::sandbox::{self, Level};
 use crate::workspace::Workspaces;
 
 /// An unfinished session of the same PRD, plan and configuration, the latest first.
@@ -48,7 +50,7 @@ pub fn can_go_on(state: &State) -> bool {
 
 /// Starts a new session and drives it to its end.
 pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> Result<Verdict, CliError> {
-    let (agent_name, agent) = own_agent(context)?;
+    let crew = staffed(context, args)?;
     let id = SessionId::new(uuid::Uuid::now_v7().to_string());
     let lock_path = store.lock_path(branch)?;
     let _lock = BranchLock::take(&lock_path, &holder(&id))?;
@@ -65,8 +67,9 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
         branch_was,
         work_dir: root.display().to_string(),
         fingerprint: context.fingerprint(),
-        isolation: sandbox::ISOLATION.to_owned(),
-        settings: context.settings(&agent_name),
+        isolation: crew.level().to_string(),
+        agents: crew.infos.clone(),
+        settings: context.settings(),
         agent_command: args.agent_cmd.clone(),
         flags: remembered(args),
         set: args.set.clone(),
@@ -75,12 +78,12 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
     let dir = store.create(&id)?;
     let journal = Journal::create(&dir.journal())?;
     let job = Job::Start(Box::new(started), Box::new(context.plan.clone()));
-    drive(context, args, Prepared { id, dir, journal, agent, root, base: context.base.clone() }, job)
+    drive(context, args, Prepared { id, dir, journal, crew, root, base: context.base.clone() }, job)
 }
 
 /// Goes on with a session and drives it to its end.
 pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -> Result<Verdict, CliError> {
-    let (agent_name, agent) = own_agent(context)?;
+    let crew = staffed(context, args)?;
     let branch = context.branch(args);
     let lock_path = store.lock_path(&branch)?;
     let _lock = BranchLock::take(&lock_path, &holder(id))?;
@@ -104,9 +107,9 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     let (root, base) = (PathBuf::from(&started.work_dir), started.base.clone());
     // Wardens end their trees when their orchestrator dies, which takes a moment.
     sandbox::wait_for_survivors(&root, &format!("MAESTRO_SESSION={id}"));
-    let settings = Box::new(context.settings(&agent_name));
+    let settings = Box::new(context.settings());
     let job = Job::Resume { records: contents.records, settings };
-    drive(context, args, Prepared { id: id.clone(), dir, journal, agent, root, base }, job)
+    drive(context, args, Prepared { id: id.clone(), dir, journal, crew, root, base }, job)
 }
 
 /// Flags that say how a session runs, by their names.
@@ -119,6 +122,8 @@ fn remembered(args: &RunArgs) -> BTreeMap<String, String> {
         ("max-tokens", args.max_tokens.clone()),
         ("max-api-calls", args.max_api_calls.clone()),
         ("max-cost", args.max_cost.clone()),
+        ("max-memory", args.max_memory.clone()),
+        ("model", args.model.clone()),
         ("config", config.map(|path| path.display().to_string())),
         ("require-gates", args.require_gates.then(|| "true".to_owned())),
     ];
@@ -141,6 +146,8 @@ pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) ->
     run.max_tokens = run.max_tokens.or_else(|| flag("max-tokens"));
     run.max_api_calls = run.max_api_calls.or_else(|| flag("max-api-calls"));
     run.max_cost = run.max_cost.or_else(|| flag("max-cost"));
+    run.max_memory = run.max_memory.or_else(|| flag("max-memory"));
+    run.model = run.model.or_else(|| flag("model"));
     run.config = run.config.or_else(|| flag("config").map(PathBuf::from));
     run.require_gates |= flag("require-gates").is_some();
     // Later settings win, so those of the resume go last.
@@ -166,23 +173,29 @@ struct Prepared {
     id: SessionId,
     dir: SessionDir,
     journal: Journal,
-    agent: Agent,
+    crew: Staffed,
     root: PathBuf,
     base: Commit,
 }
 
 fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Result<Verdict, CliError> {
-    let Prepared { id, dir, journal, agent, root, base } = prepared;
+    let Prepared { id, dir, journal, crew, root, base } = prepared;
     let workspaces = Workspaces::new(context.repo.clone(), id.clone(), root, base);
+    let sandbox = &context.config.sandbox;
+    let home = std::env::home_dir();
     let world = World::new(WorldOptions {
         workspaces: workspaces.clone(),
         session: dir.clone(),
-        agent,
+        agents: crew.hired,
+        gateway: gateway_options(context),
+        walled: crew.walled,
+        read: sandbox.read.iter().map(|path| expand(path, home.as_deref())).collect(),
+        write: sandbox.write.iter().map(|path| expand(path, home.as_deref())).collect(),
+        never: never(context),
         setup: context.config.workspace.setup.clone(),
         prd_path: context.prd_path.clone(),
-        // A variable that is not text is no business of any tool we know of.
-        env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
-        env_pass: env_pass(context),
+        env: context.env.0.clone(),
+        env_pass: sandbox.env_pass.clone(),
     });
     let logging = &context.config.logging;
     let console = Console::new(logging.include_rationale);
@@ -199,14 +212,45 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     Ok(verdict.worse(write_reports(args, &records)?))
 }
 
-fn env_pass(context: &Context) -> Vec<String> {
-    let name = context.agent.as_ref().map_or("", |(name, _)| name.as_str());
-    let own = context.config.agents.get(name).map(|a| a.env_pass.clone()).unwrap_or_default();
-    context.config.sandbox.env_pass.iter().cloned().chain(own).collect()
+/// What no child has any business with: the checkout with its credentials and our state, and the runner's own files.
+fn never(context: &Context) -> Vec<PathBuf> {
+    let runner = ["RUNNER_TEMP", "GITHUB_WORKSPACE"].into_iter().filter_map(|name| context.env.get(name));
+    std::iter::once(context.repo.top.clone()).chain(runner.map(PathBuf::from)).collect()
 }
 
-fn own_agent(context: &Context) -> Result<(String, Agent), CliError> {
-    context.agent.clone()
+/// A path of the configuration, with a leading `~/` as the user's home.
+fn expand(path: &str, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+fn gateway_options(context: &Context) -> Option<gateway::Options> {
+    let gateway = &context.config.gateway;
+    let stall = Duration::from_secs(gateway.stall_seconds);
+    gateway.enabled.then(|| gateway::Options { stall, ..gateway::Options::default() })
+}
+
+/// The agents of a run that are there and may be let in.
+struct Staffed {
+    hired: BTreeMap<String, Hired>,
+    infos: Vec<AgentInfo>,
+    walled: bool,
+}
+
+impl Staffed {
+    fn level(&self) -> Level {
+        if self.walled { sandbox::level() } else { Level::L0 }
+    }
+}
+
+fn staffed(context: &Context, args: &RunArgs) -> Result<Staffed, CliError> {
+    let crew = context.crew.clone()?;
+    let walled = check_isolation(&context.config, args.allow_unsandboxed)?;
+    let hired = crew.hire(&context.config, &context.env)?;
+    let infos = crew.probe(&context.env)?.into_iter().map(|(info, _)| info).collect();
+    Ok(Staffed { hired, infos, walled })
 }
 
 fn holder(id: &SessionId) -> String {

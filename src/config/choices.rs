@@ -174,15 +174,20 @@ pub enum Protocol {
     Steps,
 }
 
-/// What happens where the cost of a call is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownCost {
-    /// The limit on tokens stands in for the one on cost.
-    #[default]
-    TokenCap,
-    /// The call is refused.
-    Refuse,
+impl Protocol {
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+            Self::Gemini => "gemini",
+            Self::Opencode => "opencode",
+            Self::Qwen => "qwen",
+            Self::Acp => "acp",
+            Self::Command => "command",
+            Self::Steps => "steps",
+        }
+    }
 }
 
 /// How an attempt gets its files.

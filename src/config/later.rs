@@ -3,18 +3,19 @@
 
 use serde_json::Value;
 
-use super::choices::Protocol;
 use super::dotted::{leaves, within};
 use super::schema::{AgentConfig, Config, Subagent};
 use super::validation::{Evidence, GateConfig, Validation};
 
-/// What works today, by dotted key and everything below it. Agents and evidence are decided by their values.
+/// What works today, by dotted key and everything below it. Evidence is decided by its values.
 const WORKING: &[&str] = &[
     "orchestrator.max_task_duration",
     "orchestrator.checkpoint_frequency",
     "orchestrator.parallel_execution",
     "orchestrator.jobs",
-    "agent.default",
+    "agent",
+    "agents",
+    "gateway",
     "resource_limits.max_duration_seconds",
     "resource_limits.max_tokens",
     "resource_limits.max_api_calls",
@@ -22,11 +23,10 @@ const WORKING: &[&str] = &[
     "resource_limits.checkpoint_interval",
     "resource_limits.soft_ratio",
     "resource_limits.idle_seconds",
+    "resource_limits.startup_seconds",
     "resource_limits.grace_seconds",
-    "resource_limits.task.max_duration_seconds",
-    "resource_limits.task.max_tokens",
-    "resource_limits.task.max_api_calls",
-    "resource_limits.task.max_cost_usd",
+    "resource_limits.task",
+    "resource_limits.unknown_cost",
     "error_recovery.max_retry_attempts",
     "error_recovery.backoff_multiplier",
     "error_recovery.enable_rollback",
@@ -42,16 +42,15 @@ const WORKING: &[&str] = &[
     "policy.protect",
     "sandbox.require",
     "sandbox.env_pass",
+    "sandbox.read",
+    "sandbox.write",
     "logging",
 ];
 
 /// What comes with a later version, by the key it hides behind.
 const FEATURES: &[(&str, &str)] = &[
-    ("agent", "the choice between several agents comes"),
-    ("agents", "agents of this kind and their settings come"),
     ("decision_engine", "settings of the decision engine come"),
     ("forge", "comments, checks and pull requests come"),
-    ("gateway", "the gateway comes"),
     ("sandbox.network", "walls around the network come"),
     ("state", "state on a remote comes"),
     ("subagents", "categories of work come"),
@@ -79,9 +78,6 @@ fn untouched(config: &Config) -> Config {
 }
 
 fn works(config: &Config, key: &str) -> bool {
-    if within(key, "agents") {
-        return agent_works(config, key);
-    }
     if within(key, "validation.gates") {
         return key.rsplit('.').next() != Some("when");
     }
@@ -90,13 +86,6 @@ fn works(config: &Config, key: &str) -> bool {
         return kinds.iter().all(|kind| matches!(kind, Evidence::Check | Evidence::Gate));
     }
     WORKING.iter().any(|prefix| within(key, prefix))
-}
-
-fn agent_works(config: &Config, key: &str) -> bool {
-    config.agents.iter().any(|(name, agent)| {
-        let fields = ["protocol", "command", "args", "env_pass"].map(|field| format!("agents.{name}.{field}"));
-        matches!(agent.protocol, Protocol::Command | Protocol::Steps) && fields.iter().any(|field| within(key, field))
-    })
 }
 
 fn line(key: &str) -> String {
@@ -125,15 +114,13 @@ mod tests {
 
     #[test]
     fn a_key_without_effect_is_named_with_its_feature() {
-        let upstream = json!({"gateway": {"upstream": {"anthropic": "http://localhost"}}});
-        check(upstream, &["`gateway.upstream.anthropic` is accepted; the gateway comes with a later version"]);
+        check(
+            json!({"state": {"remote": "origin"}}),
+            &["`state.remote` is accepted; state on a remote comes with a later version"],
+        );
         check(
             json!({"validation": {"gates": {"a": {"run": "b", "when": "task"}}}}),
             &["`validation.gates.a.when` is accepted; its effect comes with a later version"],
-        );
-        check(
-            json!({"agents": {"x": {"protocol": "claude"}}}),
-            &["`agents.x.protocol` is accepted; agents of this kind and their settings come with a later version"],
         );
         check(
             json!({"sandbox": {"network": {"allow": ["a"]}}}),

@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choices::UnknownCost;
 use super::numbers;
+use crate::core::settings::UnknownCost;
 
 /// Limits of a session; a limit of null is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,10 @@ pub struct ResourceLimits {
     #[serde(deserialize_with = "numbers::seconds")]
     #[schemars(range(min = 1))]
     pub idle_seconds: u64,
+    /// Time an agent has for its first line of output, seconds; for agents with an event stream.
+    #[serde(deserialize_with = "numbers::seconds")]
+    #[schemars(range(min = 1))]
+    pub startup_seconds: u64,
     /// Time between the gentle and the hard end of a process tree, seconds.
     #[serde(deserialize_with = "numbers::seconds")]
     #[schemars(range(min = 1))]
@@ -57,6 +61,7 @@ impl Default for ResourceLimits {
             checkpoint_interval: 300,
             soft_ratio: 0.8,
             idle_seconds: 600,
+            startup_seconds: 120,
             grace_seconds: 5,
             unknown_cost: UnknownCost::default(),
             task: TaskLimits::default(),
@@ -91,10 +96,14 @@ pub struct TaskLimits {
     #[serde(deserialize_with = "numbers::limit_count")]
     #[schemars(range(min = 1))]
     pub max_processes: Option<u64>,
-    /// Output that is kept, bytes.
+    /// Output of its process tree, bytes; of more than 9 MiB only head and tail are kept.
     #[serde(deserialize_with = "numbers::limit_bytes")]
     #[schemars(range(min = 1))]
     pub max_output_bytes: Option<u64>,
+    /// Disk that its workspace, home and temporary files take, bytes.
+    #[serde(deserialize_with = "numbers::limit_bytes")]
+    #[schemars(range(min = 1))]
+    pub max_disk_bytes: Option<u64>,
     /// Files one task may change.
     #[serde(deserialize_with = "numbers::limit_count")]
     #[schemars(range(min = 1))]

@@ -18,7 +18,7 @@ mod suggest;
 pub mod units;
 mod validation;
 
-pub use choices::{Comment, Jobs, LogLevel, Network, Protocol, SandboxLevel, Strategy, TestRemoval, UnknownCost};
+pub use choices::{Comment, Jobs, LogLevel, Network, Protocol, SandboxLevel, Strategy, TestRemoval};
 pub use error::{ConfigError, Place};
 pub use later::later;
 pub use layers::{Override, Source, load, parse_set};

@@ -133,10 +133,30 @@ pub struct Price {
     #[serde(deserialize_with = "numbers::price")]
     #[schemars(range(min = 0))]
     pub cached_input: f64,
+    /// Input that was written to a cache; null is the price of input.
+    pub cache_write: Option<f64>,
     /// Output.
     #[serde(deserialize_with = "numbers::price")]
     #[schemars(range(min = 0))]
     pub output: f64,
+}
+
+impl Price {
+    /// The same in the units of the core: millionths of a US dollar for a million tokens.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be positive; `as` saturates"
+    )]
+    pub fn in_micro(&self) -> crate::core::Price {
+        let micro = |usd: f64| (usd * 1e6).ceil() as u64;
+        crate::core::Price {
+            input: micro(self.input),
+            cached_input: micro(self.cached_input),
+            cache_write: micro(self.cache_write.unwrap_or(self.input)),
+            output: micro(self.output),
+        }
+    }
 }
 
 /// A category of work, or what is changed of a built-in one.

@@ -31,6 +31,10 @@ impl Config {
             allow: self.policy.allow.clone(),
             protect: self.policy.protect.clone(),
             agent: agent.to_owned(),
+            fallback: self.agent.fallback.clone(),
+            agent_roles: self.agent.roles.clone(),
+            startup_ms: ms(limits.startup_seconds),
+            unknown_cost: limits.unknown_cost,
         }
     }
 
@@ -63,6 +67,7 @@ fn session_budget(limits: &ResourceLimits) -> Budget {
         max_tokens: limits.max_tokens,
         max_api_calls: limits.max_api_calls,
         max_cost_microusd: limits.max_cost_usd.map(microusd),
+        ..Budget::default()
     }
 }
 
@@ -72,6 +77,12 @@ fn task_budget(limits: &TaskLimits, seconds: u64) -> Budget {
         max_tokens: limits.max_tokens,
         max_api_calls: limits.max_api_calls,
         max_cost_microusd: limits.max_cost_usd.map(microusd),
+        max_memory_bytes: limits.max_memory_bytes,
+        max_processes: limits.max_processes,
+        max_output_bytes: limits.max_output_bytes,
+        max_disk_bytes: limits.max_disk_bytes,
+        max_changed_files: limits.max_changed_files,
+        max_changed_lines: limits.max_changed_lines,
     }
 }
 

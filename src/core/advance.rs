@@ -276,17 +276,18 @@ fn attempt_started(state: &State, task: &TaskId, reserved: Reservation) -> Optio
         _ => Strategy::First,
     };
     let (attempt, onto) = (own.attempt() + 1, state.tip.clone()?);
-    Some(Event::AttemptStarted { task: task.clone(), attempt, strategy, onto, reserved })
+    let settings = state.settings()?;
+    let role = state.task(task).map_or("", |t| t.role.as_str());
+    // A chain that is used up ends in a parked task, so there is always one; the default is the safe answer.
+    let agent = own.next_agent(settings, role).unwrap_or(&settings.agent).to_owned();
+    Some(Event::AttemptStarted { task: task.clone(), attempt, strategy, onto, reserved, agent })
 }
 
 /// Nothing is ready and nothing runs, yet tasks are left: the agent could not work on some, or they wait for
 /// tasks that were given up.
 fn nothing_moves(state: &State) -> Option<Vec<Event>> {
-    let parked: Vec<&str> =
-        state.tasks.values().filter(|t| t.phase == TaskPhase::Parked).map(|t| t.id.as_str()).collect();
-    if !parked.is_empty() {
-        let message = format!("the agent could not work on {}", parked.join(", "));
-        return Some(vec![Event::StopRequested { stop: StopCause::Agent { message } }]);
+    if let Some(stop) = parked(state) {
+        return Some(vec![Event::StopRequested { stop }]);
     }
     let plan = state.plan.as_ref()?;
     let succeeded = |id: &&TaskId| {
@@ -304,6 +305,20 @@ fn nothing_moves(state: &State) -> Option<Vec<Event>> {
     let mut events: Vec<Event> = settled.collect();
     events.insert(0, Event::Stalled { waiting });
     Some(events)
+}
+
+/// Tasks are parked: at a limit, or because no agent could work on them.
+fn parked(state: &State) -> Option<StopCause> {
+    let parked: Vec<_> = state.tasks.values().filter(|t| t.phase == TaskPhase::Parked).collect();
+    let faults = || parked.iter().filter_map(|t| t.attempts.last()?.fault.as_ref());
+    if let Some(hit) = faults().find_map(|f| f.limit) {
+        let (resource, used, limit) = (hit.resource, hit.used, hit.limit);
+        return Some(StopCause::Budget { resource, used, limit, soft: true });
+    }
+    let names: Vec<&str> = parked.iter().map(|t| t.id.as_str()).collect();
+    let message = format!("the agent could not work on {}", names.join(", "));
+    let resume_after_ms = faults().filter_map(|f| f.resume_after_ms).max();
+    (!names.is_empty()).then_some(StopCause::Agent { message, resume_after_ms })
 }
 
 fn validation(state: &State, settings: &Settings, at: At) -> Option<Vec<Event>> {

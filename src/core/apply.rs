@@ -143,6 +143,13 @@ impl State {
             Event::WorkspaceReady { task, .. } | Event::AgentEnded { task, .. } | Event::Captured { task, .. } => {
                 (task, |p| *p == TaskPhase::Running)
             }
+            Event::CallStarted { task, attempt, .. }
+            | Event::CallRefused { task, attempt, .. }
+            | Event::CallEnded { task, attempt, .. }
+                if !self.ledger.leases.contains_key(&(task.clone(), *attempt)) =>
+            {
+                return Err(format!("is a call of {task}#{attempt}, which does not run"));
+            }
             Event::TaskSettled { task, .. } => (task, |p| !matches!(p, TaskPhase::Settled(_))),
             Event::RetryScheduled { task, .. } | Event::TaskParked { task, .. } => {
                 (task, |p| matches!(p, TaskPhase::Running | TaskPhase::Captured))
@@ -162,14 +169,17 @@ impl State {
             Event::SetupStarted => self.setup = SetupState::Running,
             Event::SetupDone => self.setup = SetupState::Ready,
             Event::SetupFailed { message } => self.setup = SetupState::Failed(message.clone()),
-            Event::AttemptStarted { task, attempt, strategy, onto, reserved } => {
+            Event::AttemptStarted { task, attempt, strategy, onto, reserved, agent } => {
                 self.ledger.open(task.clone(), *attempt, *reserved);
-                self.start_attempt(task, *strategy, onto, at);
+                self.start_attempt(task, *strategy, agent, onto, at);
             }
             Event::WorkspaceReady { task, limit_ms, .. } => {
                 self.latest_mut(task, |a| a.limit_ms = *limit_ms);
             }
-            Event::UsageReported { task, attempt, usage } => self.ledger.report(task, *attempt, *usage),
+            Event::UsageReported { .. }
+            | Event::CallStarted { .. }
+            | Event::CallRefused { .. }
+            | Event::CallEnded { .. } => self.meter(event),
             Event::AgentEnded { task, attempt, report } => self.end_agent(task, *attempt, report, at),
             Event::Captured { task, capture, .. } => self.capture(task, capture, at),
             Event::AttemptFailed { task, fault, .. } => self.fail_attempt(task, fault, at),

@@ -1,13 +1,10 @@
-//! Budgets (limits), spend (used) and reservations, and the one ledger that holds them together.
+//! Budgets (limits), spend (used) and reservations; the ledger that holds them together is next door.
 //! Integers only: tokens, calls, millionths of a US dollar, milliseconds.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::id::TaskId;
 
 /// What a budget can run out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -21,10 +18,22 @@ pub enum Resource {
     ApiCalls,
     /// Millionths of a US dollar.
     Cost,
+    /// Memory of a process tree, bytes.
+    Memory,
+    /// Processes of a tree.
+    Processes,
+    /// Output of a process tree, bytes.
+    Output,
+    /// Disk that an attempt takes, bytes.
+    Disk,
+    /// Files that an attempt changed.
+    ChangedFiles,
+    /// Lines that an attempt changed.
+    ChangedLines,
 }
 
 impl Resource {
-    /// Those an agent spends; time passes by itself.
+    /// Those an agent spends and that add up over a session; the others are limits of one attempt.
     pub const SPENT: [Self; 3] = [Self::Tokens, Self::ApiCalls, Self::Cost];
 
     /// The amount as a person writes it.
@@ -34,6 +43,10 @@ impl Resource {
             Self::Tokens => format!("{amount} tokens"),
             Self::ApiCalls => format!("{amount} API calls"),
             Self::Cost => format!("${}.{:06}", amount / 1_000_000, amount % 1_000_000),
+            Self::Memory | Self::Output | Self::Disk => format!("{amount} bytes"),
+            Self::Processes => format!("{amount} processes"),
+            Self::ChangedFiles => format!("{amount} files"),
+            Self::ChangedLines => format!("{amount} lines"),
         }
     }
 }
@@ -45,6 +58,12 @@ impl fmt::Display for Resource {
             Self::Tokens => "tokens",
             Self::ApiCalls => "API calls",
             Self::Cost => "cost",
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::Output => "output",
+            Self::Disk => "disk",
+            Self::ChangedFiles => "changed files",
+            Self::ChangedLines => "changed lines",
         })
     }
 }
@@ -65,23 +84,23 @@ pub struct Spend {
 pub type Reservation = Spend;
 
 impl Spend {
-    /// The amount of one resource; 0 for time, which no attempt spends by itself.
+    /// The amount of one resource; 0 for those that do not add up.
     pub fn get(&self, resource: Resource) -> u64 {
         match resource {
-            Resource::Duration => 0,
             Resource::Tokens => self.tokens,
             Resource::ApiCalls => self.api_calls,
             Resource::Cost => self.cost_microusd,
+            _ => 0,
         }
     }
 
-    /// Sets the amount of one resource; time is ignored.
+    /// Sets the amount of one resource; those that do not add up are ignored.
     pub fn set(&mut self, resource: Resource, amount: u64) {
         match resource {
-            Resource::Duration => {}
             Resource::Tokens => self.tokens = amount,
             Resource::ApiCalls => self.api_calls = amount,
             Resource::Cost => self.cost_microusd = amount,
+            _ => {}
         }
     }
 
@@ -107,7 +126,7 @@ impl Spend {
 }
 
 /// Where a usage figure comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
     /// Nothing was reported.
@@ -115,49 +134,77 @@ pub enum UsageSource {
     None,
     /// The agent reported it.
     Reported,
+    /// The gateway counted it in the responses of the model API.
+    Gateway,
 }
 
 /// What an attempt has used so far: a total, which never shrinks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Usage {
-    /// Input tokens, cached ones included.
+    /// Input tokens: those read from a cache and those written to one included.
     pub input_tokens: u64,
+    /// Of the input, read from a cache.
+    pub cached_tokens: u64,
+    /// Of the input, written to a cache.
+    pub cache_write_tokens: u64,
     /// Output tokens, reasoning included.
     pub output_tokens: u64,
+    /// Of the output, reasoning.
+    pub reasoning_tokens: u64,
+    /// Tokens among these that nobody counted: the worst case of calls whose usage never came.
+    pub estimated_tokens: u64,
     /// Model calls.
     pub api_calls: u64,
-    /// Millionths of a US dollar.
+    /// Millionths of a US dollar, of the calls whose price is known.
     pub cost_microusd: u64,
+    /// Calls whose price is not known; `cost_microusd` lacks them.
+    pub unpriced_calls: u64,
     /// Who says so.
     pub source: UsageSource,
 }
 
 impl Usage {
-    /// The larger of each amount: totals never decrease, whatever is reported.
-    #[must_use]
-    pub fn max(self, other: Self) -> Self {
+    fn zip(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            input_tokens: self.input_tokens.max(other.input_tokens),
-            output_tokens: self.output_tokens.max(other.output_tokens),
-            api_calls: self.api_calls.max(other.api_calls),
-            cost_microusd: self.cost_microusd.max(other.cost_microusd),
-            source: if self.source == UsageSource::Reported { self.source } else { other.source },
+            input_tokens: with(self.input_tokens, other.input_tokens),
+            cached_tokens: with(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: with(self.cache_write_tokens, other.cache_write_tokens),
+            output_tokens: with(self.output_tokens, other.output_tokens),
+            reasoning_tokens: with(self.reasoning_tokens, other.reasoning_tokens),
+            estimated_tokens: with(self.estimated_tokens, other.estimated_tokens),
+            api_calls: with(self.api_calls, other.api_calls),
+            cost_microusd: with(self.cost_microusd, other.cost_microusd),
+            unpriced_calls: with(self.unpriced_calls, other.unpriced_calls),
+            source: self.source.max(other.source),
         }
     }
 
-    /// True where an agent said what it used.
+    /// The larger of each amount: totals never decrease, whatever is reported.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        self.zip(other, u64::max)
+    }
+
+    /// Sum, saturating.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other, u64::saturating_add)
+    }
+
+    /// True where somebody said what was used.
     pub fn is_reported(&self) -> bool {
-        self.source == UsageSource::Reported
+        self.source != UsageSource::None
+    }
+
+    /// Input and output together.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
     }
 
     /// What it costs the budget.
     pub fn spend(&self) -> Spend {
-        Spend {
-            tokens: self.input_tokens.saturating_add(self.output_tokens),
-            api_calls: self.api_calls,
-            cost_microusd: self.cost_microusd,
-        }
+        Spend { tokens: self.tokens(), api_calls: self.api_calls, cost_microusd: self.cost_microusd }
     }
 }
 
@@ -173,6 +220,18 @@ pub struct Budget {
     pub max_api_calls: Option<u64>,
     /// Millionths of a US dollar.
     pub max_cost_microusd: Option<u64>,
+    /// Memory of one process tree, bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Processes of one tree.
+    pub max_processes: Option<u64>,
+    /// Output of one process tree, bytes.
+    pub max_output_bytes: Option<u64>,
+    /// Disk that one attempt takes, bytes.
+    pub max_disk_bytes: Option<u64>,
+    /// Files that one attempt changes.
+    pub max_changed_files: Option<u64>,
+    /// Lines that one attempt changes.
+    pub max_changed_lines: Option<u64>,
 }
 
 impl Budget {
@@ -183,6 +242,12 @@ impl Budget {
             Resource::Tokens => self.max_tokens,
             Resource::ApiCalls => self.max_api_calls,
             Resource::Cost => self.max_cost_microusd,
+            Resource::Memory => self.max_memory_bytes,
+            Resource::Processes => self.max_processes,
+            Resource::Output => self.max_output_bytes,
+            Resource::Disk => self.max_disk_bytes,
+            Resource::ChangedFiles => self.max_changed_files,
+            Resource::ChangedLines => self.max_changed_lines,
         }
     }
 
@@ -192,55 +257,6 @@ impl Budget {
             let limit = self.limit(r)?;
             (used.get(r) > limit).then_some((r, limit))
         })
-    }
-}
-
-/// One attempt's share of the ledger while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Set aside before it started.
-    pub reserved: Reservation,
-    /// Used so far.
-    pub used: Usage,
-}
-
-/// Everything that was spent and is promised. Kept by `State::apply`; nothing else writes to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
-    /// Attempts that have ended.
-    pub settled: Spend,
-    /// Attempts that run.
-    pub leases: BTreeMap<(TaskId, u32), Lease>,
-}
-
-impl Ledger {
-    /// Used by ended and running attempts together.
-    pub fn used(&self) -> Spend {
-        self.leases.values().fold(self.settled, |sum, lease| sum.plus(lease.used.spend()))
-    }
-
-    /// Used plus what is set aside and not used yet.
-    pub fn committed(&self) -> Spend {
-        self.leases.values().fold(self.settled, |sum, lease| sum.plus(lease.reserved.max(lease.used.spend())))
-    }
-
-    /// Sets an amount aside for an attempt.
-    pub fn open(&mut self, task: TaskId, attempt: u32, reserved: Reservation) {
-        self.leases.insert((task, attempt), Lease { reserved, used: Usage::default() });
-    }
-
-    /// Takes note of what a running attempt has used so far.
-    pub fn report(&mut self, task: &TaskId, attempt: u32, usage: Usage) {
-        if let Some(lease) = self.leases.get_mut(&(task.clone(), attempt)) {
-            lease.used = lease.used.max(usage);
-        }
-    }
-
-    /// Ends a lease: what was used is spent, the rest is free again. Returns what was used.
-    pub fn close(&mut self, task: &TaskId, attempt: u32) -> Usage {
-        let Some(lease) = self.leases.remove(&(task.clone(), attempt)) else { return Usage::default() };
-        self.settled = self.settled.plus(lease.used.spend());
-        lease.used
     }
 }
 
@@ -258,26 +274,6 @@ mod tests {
         assert_eq!(budget.exceeded(&tokens(9)), None);
         assert_eq!(budget.exceeded(&tokens(10)), None);
         assert_eq!(budget.exceeded(&tokens(11)), Some((Resource::Tokens, 10)));
-    }
-
-    #[test]
-    fn a_lease_counts_its_reservation_until_more_is_used() {
-        let mut ledger = Ledger::default();
-        ledger.open("T-1".into(), 1, tokens(100));
-        assert_eq!(ledger.committed().tokens, 100);
-        ledger.report(&"T-1".into(), 1, Usage { input_tokens: 130, ..Usage::default() });
-        assert_eq!(ledger.committed().tokens, 130);
-        ledger.close(&"T-1".into(), 1);
-        assert_eq!((ledger.used().tokens, ledger.committed().tokens), (130, 130));
-    }
-
-    #[test]
-    fn usage_never_shrinks_and_sums_saturate() {
-        let mut ledger = Ledger::default();
-        ledger.open("T-1".into(), 1, Spend::default());
-        ledger.report(&"T-1".into(), 1, Usage { input_tokens: u64::MAX, output_tokens: 5, ..Usage::default() });
-        ledger.report(&"T-1".into(), 1, Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() });
-        assert_eq!(ledger.used().tokens, u64::MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::budget::Usage;
 use super::effect::EffectKey;
+use super::event::Event;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
 use super::outcome::{AgentReport, Broken, Capture, Merge};
@@ -43,7 +44,10 @@ impl State {
         let parked: Vec<TaskId> =
             self.tasks.values().filter(|t| t.phase == TaskPhase::Parked).map(|t| t.id.clone()).collect();
         for task in parked {
-            self.task_mut(&task, |t| t.failures = 0);
+            self.task_mut(&task, |t| {
+                t.failures = 0;
+                t.forgiven_attempts = t.attempts.len();
+            });
             self.make_ready(&task, 0, Strategy::Retry);
         }
     }
@@ -61,6 +65,7 @@ impl State {
                 failures: 0,
                 lost: 0,
                 conflicts: 0,
+                forgiven_attempts: 0,
                 policy_explained: false,
                 reason: None,
                 rank: ranks.get(&task.id).copied().unwrap_or(1),
@@ -80,7 +85,7 @@ impl State {
         self.plan = Some(Box::new(plan.clone()));
     }
 
-    pub(super) fn start_attempt(&mut self, task: &TaskId, strategy: Strategy, onto: &Commit, at: At) {
+    pub(super) fn start_attempt(&mut self, task: &TaskId, strategy: Strategy, agent: &str, onto: &Commit, at: At) {
         self.leave_queues(task);
         self.running += 1;
         self.task_mut(task, |t| {
@@ -88,6 +93,7 @@ impl State {
             t.policy_explained |= strategy == Strategy::ExplainPolicy;
             t.attempts.push(AttemptState {
                 strategy,
+                agent: agent.to_owned(),
                 onto: onto.clone(),
                 started: at,
                 ended: None,
@@ -95,12 +101,32 @@ impl State {
                 stopping: false,
                 report: None,
                 usage: Usage::default(),
+                refusal: None,
+                call_fault: None,
                 capture: None,
                 conflict: None,
                 fault: None,
                 integrated: None,
             });
         });
+    }
+
+    /// What running attempts use, as it is reported and as it is counted.
+    pub(super) fn meter(&mut self, event: &Event) {
+        match event {
+            Event::UsageReported { task, attempt, usage } => self.ledger.report(task, *attempt, *usage),
+            Event::CallStarted { task, attempt, call, reserved, .. } => {
+                self.ledger.start_call(task, *attempt, *call, *reserved);
+            }
+            Event::CallRefused { task, refusal, .. } => {
+                self.latest_mut(task, |a| a.refusal = Some(refusal.clone()));
+            }
+            Event::CallEnded { task, attempt, call, usage, fault } => {
+                self.ledger.end_call(task, *attempt, *call, *usage);
+                self.latest_mut(task, |a| a.call_fault.clone_from(fault));
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn end_agent(&mut self, task: &TaskId, attempt: u32, report: &AgentReport, at: At) {

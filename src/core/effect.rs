@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Usage;
+use super::call::{CallAnswer, CallAsk, CallFault};
 use super::id::{Commit, GateName, TaskId};
 use super::outcome::Outcome;
 use super::plan::Plan;
@@ -102,6 +103,8 @@ pub enum Effect {
         task: TaskId,
         /// Which attempt.
         attempt: u32,
+        /// Name of the agent.
+        agent: String,
         /// What is different about this attempt.
         strategy: Strategy,
         /// What went wrong before, oldest first; untrusted text.
@@ -167,6 +170,13 @@ pub enum Effect {
         /// The checkpoint's commit.
         to: Commit,
     },
+    /// Tell the gateway what the budget says to a call.
+    AnswerCall {
+        /// The call's number.
+        call: u64,
+        /// The answer.
+        answer: CallAnswer,
+    },
     /// End every process tree that runs: agents and gates.
     StopAll,
     /// End one attempt.
@@ -207,6 +217,30 @@ pub enum Input {
         attempt: u32,
         /// The total so far.
         usage: Usage,
+    },
+    /// A call of a model API wants to be let out.
+    CallAsked {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number, unique in this process.
+        call: u64,
+        /// What it asks for.
+        ask: CallAsk,
+    },
+    /// A call that was let out has ended.
+    CallEnded {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number.
+        call: u64,
+        /// What it used.
+        usage: Usage,
+        /// What went wrong, if anything did.
+        fault: Option<CallFault>,
     },
     /// An effect is finished.
     Done(EffectKey, Outcome),

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Reservation, Resource, Usage};
+use super::call::{CallFault, Refusal};
 use super::decision::Decision;
 use super::effect::{EffectKey, LostEffect};
 use super::fault::Fault;
@@ -81,6 +82,9 @@ pub enum Event {
         onto: Commit,
         /// What is set aside for it.
         reserved: Reservation,
+        /// Name of the agent that works on it.
+        #[serde(default)]
+        agent: String,
     },
     /// The attempt's workspace is ready.
     WorkspaceReady {
@@ -99,6 +103,48 @@ pub enum Event {
         attempt: u32,
         /// The total so far.
         usage: Usage,
+    },
+    /// A call of a model API was let out.
+    CallStarted {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number, unique in its process.
+        call: u64,
+        /// The model; untrusted text.
+        model: String,
+        /// Its worst case.
+        reserved: Reservation,
+        /// Cap of its output, tokens.
+        max_output_tokens: u64,
+    },
+    /// A call of a model API was not let out.
+    CallRefused {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number.
+        call: u64,
+        /// The model; untrusted text.
+        model: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A call of a model API has ended.
+    CallEnded {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number.
+        call: u64,
+        /// What it used.
+        usage: Usage,
+        /// What went wrong, if anything did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<CallFault>,
     },
     /// A running attempt is being ended: it went over its task's budget.
     AttemptStopping {
@@ -278,4 +324,14 @@ pub enum Event {
         /// Why, in one line.
         reason: String,
     },
+}
+
+impl Event {
+    /// True for what may be lost with the power: a stream on disk or the provider's own books still have it.
+    pub fn is_metering(&self) -> bool {
+        matches!(
+            self,
+            Self::UsageReported { .. } | Self::CallStarted { .. } | Self::CallRefused { .. } | Self::CallEnded { .. }
+        )
+    }
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{AgentReport, Ended};
+use super::budget::Resource;
+use super::call::CallFault;
+use super::outcome::{AgentReport, Ended, Terminal, Unavailability};
 
 /// What kind of trouble a fault is; decides what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +25,8 @@ pub enum FaultClass {
     Policy,
     /// A limit was reached.
     Budget,
+    /// The model API does not serve the agent: its key, its quota. Another agent may be served.
+    Agent,
     /// A missing tool, a permission, a full disk: no attempt can help.
     Environment,
     /// The process was gone when the session was resumed.
@@ -40,6 +44,7 @@ impl fmt::Display for FaultClass {
             Self::Conflict => "conflict",
             Self::Policy => "policy",
             Self::Budget => "budget",
+            Self::Agent => "agent",
             Self::Environment => "environment",
             Self::Lost => "lost",
             Self::Critical => "critical",
@@ -56,12 +61,36 @@ pub struct Fault {
     pub reason: String,
     /// What happened, for people and for the next attempt's prompt. Untrusted text.
     pub message: String,
+    /// The limit that was reached, if it is that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitHit>,
+    /// Earliest moment at which trying again makes sense, milliseconds since 1970, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_after_ms: Option<i64>,
+}
+
+/// A limit, and what was used of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitHit {
+    /// Of what.
+    pub resource: Resource,
+    /// Used.
+    pub used: u64,
+    /// The limit.
+    pub limit: u64,
 }
 
 impl Fault {
     /// Puts a fault together.
     pub fn new(class: FaultClass, reason: &str, message: impl Into<String>) -> Self {
-        Self { class, reason: reason.to_owned(), message: message.into() }
+        Self { class, reason: reason.to_owned(), message: message.into(), limit: None, resume_after_ms: None }
+    }
+
+    /// An attempt went over one of its limits.
+    pub fn over_limit(resource: Resource, used: u64, limit: u64) -> Self {
+        let message = format!("the attempt used {} of at most {}", resource.show(used), resource.show(limit));
+        let reason = resource.to_string().replace(' ', "_");
+        Self { limit: Some(LimitHit { resource, used, limit }), ..Self::new(FaultClass::Budget, &reason, message) }
     }
 
     /// The message in one line: its first line and, where an agent's last words follow, the end of them.
@@ -97,11 +126,32 @@ const TRANSIENT_PHRASES: [&str; 14] = [
     "could not resolve host",
 ];
 
-/// The fault of an agent that ended, if it is one. A green exit is never a fault here, whatever its log says.
-pub fn of_agent(report: &AgentReport) -> Option<Fault> {
+/// The fault of an agent that ended, if it is one: how its process ended first, then how its event stream ended, then
+/// what the gateway saw of its last call. A green exit of a command is never a fault here, whatever its log says.
+pub fn of_agent(report: &AgentReport, last_call: Option<&CallFault>) -> Option<Fault> {
+    if !ended_by_itself(&report.ended) {
+        return of_ending(report);
+    }
+    let found = of_stream(report);
+    // What the API said is better known than what the agent made of it.
+    let unserved = last_call.filter(|_| found.is_some()).and_then(unserved);
+    unserved.or(found)
+}
+
+/// False for endings that speak for themselves.
+fn ended_by_itself(ended: &Ended) -> bool {
+    match ended {
+        Ended::Exited { code } => ![NOT_FOUND, NOT_EXECUTABLE].contains(code),
+        Ended::Signaled { .. } | Ended::Lingered => true,
+        _ => false,
+    }
+}
+
+/// Endings that speak for themselves.
+fn of_ending(report: &AgentReport) -> Option<Fault> {
     let fault = |class, reason, message: String| Some(Fault::new(class, reason, message));
+    let implementation = FaultClass::Implementation;
     match &report.ended {
-        Ended::Exited { code: 0 } => None,
         Ended::Exited { code: NOT_FOUND } => fault(
             FaultClass::Environment,
             "not_found",
@@ -112,42 +162,93 @@ pub fn of_agent(report: &AgentReport) -> Option<Fault> {
             "not_executable",
             with_tail("the agent's command cannot be executed (exit status 126)", report),
         ),
-        Ended::Exited { code: EX_TEMPFAIL } => fault(
-            FaultClass::Transient,
-            "tempfail",
-            with_tail("the agent asked to be tried again (exit status 75)", report),
-        ),
-        Ended::Exited { code } => {
-            let class = if speaks_of_transient(&report.stderr_tail) {
-                FaultClass::Transient
-            } else {
-                FaultClass::Implementation
-            };
-            fault(class, "exit", with_tail(&format!("the agent ended with exit status {code}"), report))
+        Ended::Timeout { limit_ms } => {
+            let message = format!("the agent was ended after its time limit of {} s", secs(*limit_ms));
+            fault(implementation, "timeout", message)
         }
-        Ended::Signaled { signal } => fault(
-            FaultClass::Implementation,
-            "signal",
-            with_tail(&format!("the agent was ended by signal {signal}"), report),
-        ),
-        Ended::Timeout { limit_ms } => fault(
-            FaultClass::Implementation,
-            "timeout",
-            format!("the agent was ended after its time limit of {} s", secs(*limit_ms)),
-        ),
-        Ended::Idle { limit_ms } => fault(
-            FaultClass::Implementation,
-            "idle",
-            format!("the agent wrote nothing for {} s and was ended", secs(*limit_ms)),
-        ),
-        Ended::Stopped => {
-            fault(FaultClass::Implementation, "signal", "the agent had its own process tree ended".to_owned())
+        Ended::Idle { limit_ms } => {
+            let message = format!("the agent wrote nothing for {} s and was ended", secs(*limit_ms));
+            fault(implementation, "idle", message)
         }
+        Ended::NoOutput { limit_ms } => {
+            let message = format!("the agent wrote nothing at all within {} s and was ended", secs(*limit_ms));
+            fault(implementation, "no_output", message)
+        }
+        Ended::Memory { used, limit } => Some(Fault::over_limit(Resource::Memory, *used, *limit)),
+        Ended::Processes { used, limit } => Some(Fault::over_limit(Resource::Processes, *used, *limit)),
+        Ended::Output { used, limit } => Some(Fault::over_limit(Resource::Output, *used, *limit)),
+        Ended::Disk { used, limit } => Some(Fault::over_limit(Resource::Disk, *used, *limit)),
+        Ended::Stopped => fault(implementation, "signal", "the agent had its own process tree ended".to_owned()),
         Ended::NotStarted { message } => fault(FaultClass::Environment, "not_started", message.clone()),
         Ended::Lost => {
             fault(FaultClass::Lost, "lost", "the agent's process or its warden was gone without a word".to_owned())
         }
+        Ended::Exited { .. } | Ended::Signaled { .. } | Ended::Lingered => None,
     }
+}
+
+/// What the agent's event stream says, where its protocol has one; else its exit status.
+fn of_stream(report: &AgentReport) -> Option<Fault> {
+    let implementation = |reason, message: &str| Some(Fault::new(FaultClass::Implementation, reason, message));
+    match &report.terminal {
+        None => of_exit(report),
+        Some(Terminal::Completed | Terminal::Refused { .. }) => match &report.ended {
+            Ended::Exited { code: 0 } | Ended::Lingered => None,
+            _ => of_exit(report),
+        },
+        Some(Terminal::Failed { reason }) => {
+            let class = if speaks_of_transient(reason) { FaultClass::Transient } else { FaultClass::Implementation };
+            let message = with_tail(&format!("the agent says that it failed: {reason}"), report);
+            Some(Fault::new(class, "agent_failed", message))
+        }
+        Some(Terminal::Limited { which }) => {
+            implementation("limited", &format!("the agent stopped at a limit: {which}"))
+        }
+        Some(Terminal::Unavailable { why, resume_after_ms }) => {
+            Some(unavailable(*why, *resume_after_ms, &with_tail("the model API does not serve the agent", report)))
+        }
+        Some(Terminal::Crashed) => {
+            implementation("crashed", &with_tail(&format!("the agent crashed ({})", report.ended), report))
+        }
+        Some(Terminal::NoTerminalEvent) => implementation(
+            "no_terminal_event",
+            &with_tail(&format!("the agent ended ({}) without the event that ends its stream", report.ended), report),
+        ),
+    }
+}
+
+fn of_exit(report: &AgentReport) -> Option<Fault> {
+    let fault = |class, reason, message: &str| Some(Fault::new(class, reason, with_tail(message, report)));
+    match &report.ended {
+        Ended::Exited { code: 0 } | Ended::Lingered => None,
+        Ended::Exited { code: EX_TEMPFAIL } => {
+            fault(FaultClass::Transient, "tempfail", "the agent asked to be tried again (exit status 75)")
+        }
+        Ended::Exited { code } => {
+            let transient = speaks_of_transient(&report.stderr_tail);
+            let class = if transient { FaultClass::Transient } else { FaultClass::Implementation };
+            fault(class, "exit", &format!("the agent ended with exit status {code}"))
+        }
+        Ended::Signaled { signal } => {
+            fault(FaultClass::Implementation, "signal", &format!("the agent was ended by signal {signal}"))
+        }
+        other => fault(FaultClass::Implementation, "exit", &format!("the agent ended: {other}")),
+    }
+}
+
+/// The fault behind a last call that the API did not serve.
+fn unserved(call: &CallFault) -> Option<Fault> {
+    let status = call.status.map(|s| format!(" (HTTP {s})")).unwrap_or_default();
+    let message = format!("the model API did not serve the agent's last call{status}: {}", call.message);
+    Some(unavailable(call.unavailability()?, call.resume_after_ms, &message))
+}
+
+fn unavailable(why: Unavailability, resume_after_ms: Option<i64>, message: &str) -> Fault {
+    let class = match why {
+        Unavailability::Rate => FaultClass::Transient,
+        Unavailability::Auth | Unavailability::Quota => FaultClass::Agent,
+    };
+    Fault { resume_after_ms, ..Fault::new(class, &why.to_string(), message) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a limit in seconds, for people")]
@@ -171,7 +272,7 @@ mod tests {
 
     fn check(ended: Ended, stderr: &str, expected: Option<(FaultClass, &str)>) {
         let report = AgentReport { stderr_tail: stderr.to_owned(), ..AgentReport::bare(ended) };
-        let fault = of_agent(&report);
+        let fault = of_agent(&report, None);
         assert_eq!(fault.as_ref().map(|f| (f.class, f.reason.as_str())), expected, "{fault:?}");
     }
 

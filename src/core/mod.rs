@@ -6,14 +6,17 @@
 mod advance;
 mod apply;
 pub mod budget;
+pub mod call;
 mod change;
 pub mod decision;
 pub mod effect;
 pub mod event;
 pub mod evidence;
 pub mod fault;
+mod grant;
 pub mod id;
 mod judge;
+pub mod ledger;
 pub mod outcome;
 pub mod plan;
 pub mod policy;
@@ -31,14 +34,16 @@ mod verdict_of;
 
 pub use apply::{Illegal, replay};
 pub use budget::{Budget, Reservation, Resource, Spend, Usage, UsageSource};
+pub use call::{CallAnswer, CallAsk, CallFault, CallTrouble, Price, Refusal, Scope};
 pub use decision::{Decision, DecisionKind, DecisionOption};
 pub use effect::{Effect, EffectKey, Input, LostEffect};
 pub use event::{Event, JOURNAL_VERSION, Record};
 pub use evidence::{RequirementResult, RequirementStatus};
-pub use fault::{Fault, FaultClass};
+pub use fault::{Fault, FaultClass, LimitHit};
 pub use id::{Commit, GateName, RequirementId, SessionId, TaskId};
 pub use outcome::{
-    AgentReport, Broken, Capture, Ended, FileChange, GateResult, GateStatus, Merge, Outcome, TestCase, TestStatus,
+    AgentReport, Broken, Capture, Ended, EventCounts, FileChange, GateResult, GateStatus, Merge, Outcome, Terminal,
+    TestCase, TestStatus, Unavailability,
 };
 pub use plan::{Cycle, Epic, Plan, Task};
 pub use prd::{
@@ -46,9 +51,9 @@ pub use prd::{
 };
 pub use recovery::Strategy;
 pub use session::{
-    Phase, PrdSummary, RequirementSummary, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting,
+    AgentInfo, Phase, PrdSummary, RequirementSummary, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting,
 };
-pub use settings::{CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnverifiedMode};
+pub use settings::{CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnknownCost, UnverifiedMode};
 pub use state::State;
 pub use step::step;
 pub use time::At;

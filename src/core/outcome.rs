@@ -33,6 +33,41 @@ pub enum Ended {
         /// The limit, milliseconds.
         limit_ms: u64,
     },
+    /// By the warden: it never wrote a first line.
+    NoOutput {
+        /// The limit, milliseconds.
+        limit_ms: u64,
+    },
+    /// By the warden: its result was in and it went on running.
+    Lingered,
+    /// By the warden: its processes together held too much memory.
+    Memory {
+        /// What they held when it was seen, bytes.
+        used: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// By the warden: too many processes.
+    Processes {
+        /// How many there were when it was seen.
+        used: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// By the warden: too much output.
+    Output {
+        /// What had been written when it was seen, bytes.
+        used: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// By the warden: its files took too much of the disk.
+    Disk {
+        /// What they took when it was seen, bytes.
+        used: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
     /// By the warden, because the run asked for it.
     Stopped,
     /// It never started.
@@ -51,11 +86,93 @@ impl fmt::Display for Ended {
             Self::Signaled { signal } => write!(f, "signal {signal}"),
             Self::Timeout { .. } => f.write_str("timeout"),
             Self::Idle { .. } => f.write_str("idle"),
+            Self::NoOutput { .. } => f.write_str("no output"),
+            Self::Lingered => f.write_str("ended after its result"),
+            Self::Memory { .. } => f.write_str("memory"),
+            Self::Processes { .. } => f.write_str("processes"),
+            Self::Output { .. } => f.write_str("output"),
+            Self::Disk { .. } => f.write_str("disk"),
             Self::Stopped => f.write_str("stopped"),
             Self::NotStarted { .. } => f.write_str("not started"),
             Self::Lost => f.write_str("lost"),
         }
     }
+}
+
+/// Why a model API does not serve an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailability {
+    /// The key is missing, wrong or without the right.
+    Auth,
+    /// A quota or a credit is used up.
+    Quota,
+    /// Too many requests, or the API is overloaded.
+    Rate,
+}
+
+impl fmt::Display for Unavailability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auth => "auth",
+            Self::Quota => "quota",
+            Self::Rate => "rate",
+        })
+    }
+}
+
+/// How an agent's own event stream ended. Its word on itself: it can make an attempt fail, never make it pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Terminal {
+    /// It says that it is done.
+    Completed,
+    /// It says that it failed.
+    Failed {
+        /// Why, in its words; untrusted text.
+        reason: String,
+    },
+    /// It ended after some of its tool calls were denied.
+    Refused {
+        /// How many.
+        denials: u32,
+    },
+    /// It stopped at a limit of its own, or at ours.
+    Limited {
+        /// Which, in its words; untrusted text.
+        which: String,
+    },
+    /// The model API did not serve it.
+    Unavailable {
+        /// Why.
+        why: Unavailability,
+        /// Earliest moment at which trying again makes sense, milliseconds since 1970, where known.
+        resume_after_ms: Option<i64>,
+    },
+    /// It ended by a signal, or said something that no version of it should say.
+    Crashed,
+    /// Its stream ended without the event that ends it.
+    NoTerminalEvent,
+}
+
+/// What an event stream held, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EventCounts {
+    /// Messages of the model.
+    pub messages: u64,
+    /// Thoughts of the model.
+    pub thinking: u64,
+    /// Tool calls, commands and file changes among them.
+    pub tool_uses: u64,
+    /// Commands that were run.
+    pub commands: u64,
+    /// Changes of files.
+    pub file_changes: u64,
+    /// Errors.
+    pub errors: u64,
+    /// Denied tool calls.
+    pub denials: u64,
 }
 
 /// What the warden and the adapter say about one run of an agent.
@@ -65,12 +182,24 @@ pub struct AgentReport {
     pub ended: Ended,
     /// Wall-clock time, milliseconds.
     pub duration_ms: u64,
-    /// What it used in all.
+    /// What it says that it used; what the gateway counted is on record call by call.
     pub usage: Usage,
+    /// How its event stream ended; none where its protocol has no such stream.
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
+    /// What its event stream held.
+    #[serde(default)]
+    pub events: EventCounts,
     /// Processes that outlived it and were ended.
     pub leaked_processes: u32,
     /// Bytes it wrote to standard output.
     pub stdout_bytes: u64,
+    /// Most memory that its processes held together, bytes; sampled.
+    #[serde(default)]
+    pub peak_memory_bytes: u64,
+    /// Most processes at once; sampled.
+    #[serde(default)]
+    pub peak_processes: u64,
     /// The end of its standard error; untrusted text.
     pub stderr_tail: String,
 }
@@ -87,8 +216,12 @@ impl AgentReport {
             ended,
             duration_ms: 0,
             usage: Usage::default(),
+            terminal: None,
+            events: EventCounts::default(),
             leaked_processes: 0,
             stdout_bytes: 0,
+            peak_memory_bytes: 0,
+            peak_processes: 0,
             stderr_tail: String::new(),
         }
     }
@@ -116,6 +249,9 @@ pub struct Capture {
     pub files: Vec<FileChange>,
     /// How many files changed in all.
     pub file_count: u64,
+    /// How many lines were added and removed in all.
+    #[serde(default)]
+    pub changed_lines: u64,
     /// Set where the tree must not be integrated: a nested repository, a path no file system should hold.
     pub rejected: Option<String>,
     /// Set where a change breaks the path policy; every changed file was looked at, listed or not.

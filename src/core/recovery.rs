@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Resource;
 use super::decision::{Decision, DecisionKind, DecisionOption, option};
 use super::fault::{Fault, FaultClass};
 use super::settings::RecoverySettings;
@@ -22,6 +23,8 @@ pub enum Strategy {
     Rebase,
     /// Once more, with the violated policy explained.
     ExplainPolicy,
+    /// The same, by the next agent that the configuration names.
+    Fallback,
     /// The same again: the process was lost or stopped, which says nothing about the approach.
     Requeue,
 }
@@ -35,6 +38,7 @@ impl Strategy {
             Self::Alternative => "alternative approach",
             Self::Rebase => "rebase attempt",
             Self::ExplainPolicy => "attempt with the policy explained",
+            Self::Fallback => "fall back to another agent",
             Self::Requeue => "run again",
         }
     }
@@ -50,7 +54,7 @@ pub enum Recovery {
         /// How long to wait, milliseconds.
         delay_ms: u64,
     },
-    /// The agent cannot work now; a resume tries again.
+    /// It cannot be done now; a resume tries again.
     Park,
     /// The task has failed.
     GiveUp,
@@ -63,21 +67,48 @@ const FIRST_DELAY_MS: f64 = 1000.0;
 /// Longest wait of a retry, milliseconds.
 const MAX_DELAY_MS: f64 = 60_000.0;
 
+/// Longest wait that an API may ask for before the task is left to a later run, milliseconds.
+const MAX_HINTED_MS: u64 = 300_000;
+
+/// What the choice depends on besides the fault.
+pub struct Situation<'a> {
+    /// The task.
+    pub task: &'a TaskState,
+    /// The rules.
+    pub settings: &'a RecoverySettings,
+    /// The agent that would come next, where it is another one than the one that failed.
+    pub other_agent: Option<&'a str>,
+    /// Now, milliseconds since 1970.
+    pub wall_ms: i64,
+}
+
 /// Chooses what follows `fault`, and says why.
-pub fn choose(task: &TaskState, fault: &Fault, settings: &RecoverySettings) -> (Recovery, Decision) {
+pub fn choose(situation: &Situation<'_>, fault: &Fault) -> (Recovery, Decision) {
+    let (recovery, note) = what_follows(situation, fault);
+    let decision = record(fault, &recovery, note);
+    (recovery, decision)
+}
+
+fn what_follows(situation: &Situation<'_>, fault: &Fault) -> (Recovery, String) {
+    let Situation { task, settings, .. } = situation;
     let max = settings.max_retry_attempts;
     let used = task.failures_of_its_own();
     let left = max.saturating_sub(used);
-    let (recovery, note) = match fault.class {
+    match fault.class {
         FaultClass::Lost if fault.reason == "stopped" => {
             (again(Strategy::Requeue, 0), "the run was stopped, not the approach".into())
         }
         FaultClass::Lost if task.lost >= MAX_LOST => (Recovery::GiveUp, format!("lost {MAX_LOST} times")),
         FaultClass::Lost => (again(Strategy::Requeue, 0), "a lost process says nothing about the approach".into()),
         FaultClass::Environment => (Recovery::Park, "no attempt can mend the machine".into()),
-        FaultClass::Budget | FaultClass::Critical | FaultClass::Gate => {
+        FaultClass::Critical | FaultClass::Gate => {
             (Recovery::GiveUp, format!("a {} fault is not retried", fault.class))
         }
+        FaultClass::Budget => over_limit(fault, left, max),
+        FaultClass::Agent => match situation.other_agent {
+            Some(other) => (again(Strategy::Fallback, 0), format!("`{other}` may be served where this agent is not")),
+            None => (Recovery::Park, "no other agent is left to try; a later run may find the service back".into()),
+        },
         FaultClass::Transient if left == 0 => {
             (Recovery::Park, format!("{max} of {max} retries used; a later run may find the service back"))
         }
@@ -91,18 +122,47 @@ pub fn choose(task: &TaskState, fault: &Fault, settings: &RecoverySettings) -> (
         FaultClass::Implementation | FaultClass::Policy if left == 0 => {
             (Recovery::GiveUp, format!("{max} of {max} retries used"))
         }
+        FaultClass::Implementation if situation.other_agent.is_some() => {
+            let other = situation.other_agent.unwrap_or_default();
+            (again(Strategy::Fallback, 0), format!("two attempts failed; `{other}` may see what this agent does not"))
+        }
         FaultClass::Policy => (again(Strategy::ExplainPolicy, 0), "the agent may not have known the policy".into()),
         FaultClass::Implementation => (
             again(Strategy::Alternative, 0),
             format!("the same again would likely fail the same way; {left} of {max} retries left"),
         ),
-        FaultClass::Transient => {
-            let delay_ms = backoff_ms(used, settings.backoff_multiplier, &task.jitter_seed());
-            (again(Strategy::Retry, delay_ms), format!("the trouble is transient; {left} of {max} retries left"))
-        }
-    };
-    let decision = record(fault, &recovery, note);
-    (recovery, decision)
+        FaultClass::Transient => transient(situation, fault, used, left),
+    }
+}
+
+/// Limits that add up over a task's attempts leave nothing to try again with; the others held one attempt only.
+fn over_limit(fault: &Fault, left: u32, max: u32) -> (Recovery, String) {
+    let adds_up = fault.limit.is_none_or(|hit| Resource::SPENT.contains(&hit.resource));
+    if adds_up {
+        return (Recovery::Park, "the limit stands; a later run with a higher one goes on here".into());
+    }
+    if left == 0 {
+        return (Recovery::Park, format!("{max} of {max} retries used, each over a limit"));
+    }
+    (again(Strategy::Alternative, 0), format!("another approach may need less; {left} of {max} retries left"))
+}
+
+/// The server's own hint comes before our backoff; one that is too long leaves the task to a later run.
+fn transient(situation: &Situation<'_>, fault: &Fault, used: u32, left: u32) -> (Recovery, String) {
+    let Situation { task, settings, .. } = situation;
+    let own_ms = backoff_ms(used, settings.backoff_multiplier, &task.jitter_seed());
+    let hint = fault.resume_after_ms.map(|at| u64::try_from(at.saturating_sub(situation.wall_ms)).unwrap_or(0));
+    if hint.is_some_and(|ms| ms > MAX_HINTED_MS) {
+        return match situation.other_agent {
+            Some(other) => {
+                (again(Strategy::Fallback, 0), format!("the API asks for a long wait; `{other}` may be served now"))
+            }
+            None => (Recovery::Park, "the API asks for a wait that is left to a later run".into()),
+        };
+    }
+    let delay_ms = own_ms.max(hint.unwrap_or(0));
+    let max = settings.max_retry_attempts;
+    (again(Strategy::Retry, delay_ms), format!("the trouble is transient; {left} of {max} retries left"))
 }
 
 fn again(strategy: Strategy, delay_ms: u64) -> Recovery {
@@ -138,7 +198,7 @@ fn record(fault: &Fault, recovery: &Recovery, note: String) -> Decision {
         Recovery::Attempt { delay_ms, .. } => {
             format!("the task runs again in {}.{:01} s", delay_ms / 1000, delay_ms % 1000 / 100)
         }
-        Recovery::Park => "independent work goes on".to_owned(),
+        Recovery::Park => "independent work goes on; a resume tries the task again".to_owned(),
         Recovery::GiveUp => "what depends on the task is blocked; independent work goes on".to_owned(),
     })
 }

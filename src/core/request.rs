@@ -1,6 +1,7 @@
 //! From events to effects: what the shell has to do now that an event is on disk. Everything an effect needs
 //! stands in the state, so a resume can make the same request again.
 
+use super::call::CallAnswer;
 use super::effect::{Effect, EffectKey};
 use super::event::Event;
 use super::id::TaskId;
@@ -16,6 +17,14 @@ impl State {
             }
             Event::AttemptStopping { task, attempt, .. } => {
                 Some(Effect::StopAttempt { task: task.clone(), attempt: *attempt })
+            }
+            Event::CallStarted { call, max_output_tokens, .. } => {
+                let answer = CallAnswer::Granted { max_output_tokens: *max_output_tokens };
+                Some(Effect::AnswerCall { call: *call, answer })
+            }
+            Event::CallRefused { call, refusal, .. } => {
+                let answer = CallAnswer::Refused { message: refusal.to_string() };
+                Some(Effect::AnswerCall { call: *call, answer })
             }
             _ => self.effect(&event.opens()?),
         }
@@ -60,6 +69,7 @@ impl State {
         Some(Effect::RunAgent {
             task: task.clone(),
             attempt,
+            agent: latest.agent.clone(),
             strategy: latest.strategy,
             failures: state.failures_to_tell(),
             limit_ms: latest.limit_ms,

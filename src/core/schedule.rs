@@ -100,7 +100,7 @@ fn near_limits(state: &State, settings: &Settings, at: At) -> Vec<Near> {
         if resource == Resource::Duration {
             return Some(done_ms.checked_div(done)?.saturating_mul(left_tasks) / u64::from(settings.jobs.max(1)));
         }
-        let running: u64 = state.ledger.leases.values().map(|l| l.used.spend().get(resource)).sum();
+        let running: u64 = state.ledger.leases.values().map(|l| l.used().spend().get(resource)).sum();
         let mean = state.ledger.settled.get(resource).checked_div(done + captured)?;
         Some(mean.saturating_mul(left_tasks).saturating_sub(running))
     };

@@ -45,6 +45,19 @@ pub struct PrdSummary {
     pub warnings: Vec<Warning>,
 }
 
+/// An agent, as it was found before the session started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentInfo {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How it is spoken to.
+    pub protocol: String,
+    /// Its version, where it has one that it told.
+    pub version: Option<String>,
+    /// True where this version is one that maestro-ci was tested with.
+    pub tested: bool,
+}
+
 /// The first event of every journal: what is run, where, and under which rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionStarted {
@@ -72,6 +85,9 @@ pub struct SessionStarted {
     pub isolation: String,
     /// The rules.
     pub settings: Settings,
+    /// The agents that the session may use.
+    #[serde(default)]
+    pub agents: Vec<AgentInfo>,
     /// The command of a `command` agent, for resume.
     pub agent_command: Option<String>,
     /// Flags that a resume takes over where it is not given others, by their names.
@@ -172,6 +188,9 @@ pub enum StopCause {
     Agent {
         /// Which, and why.
         message: String,
+        /// Earliest moment at which trying again makes sense, milliseconds since 1970, where the API said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume_after_ms: Option<i64>,
     },
     /// The machine cannot do the work.
     Environment {

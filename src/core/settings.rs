@@ -1,6 +1,8 @@
 //! The part of the configuration that decisions depend on, resolved and journaled with the session, so that
 //! a replay needs no configuration file.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,19 @@ pub enum UnverifiedMode {
     Warn,
     /// The run fails.
     Fail,
+}
+
+/// What happens where the cost of a call is not known and a limit on cost holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownCost {
+    /// The limit on tokens stands in for the one on cost.
+    #[default]
+    TokenCap,
+    /// The call is refused.
+    Fail,
+    /// The call is let out; only its tokens are counted.
+    Allow,
 }
 
 /// What a gate looks at.
@@ -127,4 +142,35 @@ pub struct Settings {
     pub protect: Vec<String>,
     /// Name of the agent.
     pub agent: String,
+    /// Agents to try after it, in this order.
+    #[serde(default)]
+    pub fallback: Vec<String>,
+    /// Agents of particular roles, by role.
+    #[serde(default)]
+    pub agent_roles: BTreeMap<String, String>,
+    /// Time an agent with an event stream has for its first line, milliseconds.
+    #[serde(default = "default_startup_ms")]
+    pub startup_ms: u64,
+    /// What happens to a call whose price is not known while a limit on cost holds.
+    #[serde(default)]
+    pub unknown_cost: UnknownCost,
+}
+
+/// What journals of the first version went by.
+fn default_startup_ms() -> u64 {
+    120_000
+}
+
+impl Settings {
+    /// The agents that may work on a task of this role, in order: the role's own or the default, then the fallbacks.
+    pub fn agents_for(&self, role: &str) -> Vec<&str> {
+        let first = self.agent_roles.get(role).unwrap_or(&self.agent);
+        let mut chain = vec![first.as_str()];
+        for next in &self.fallback {
+            if !chain.contains(&next.as_str()) {
+                chain.push(next);
+            }
+        }
+        chain
+    }
 }

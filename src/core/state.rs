@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::budget::{Ledger, Usage};
+use super::budget::Usage;
+use super::call::{CallFault, Refusal};
 use super::effect::EffectKey;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
+use super::ledger::Ledger;
 use super::outcome::{AgentReport, Broken, Capture, GateResult};
 use super::plan::{Plan, Task};
 use super::prd::Priority;
@@ -46,6 +48,8 @@ pub enum TaskPhase {
 pub struct AttemptState {
     /// What was different about it.
     pub strategy: Strategy,
+    /// Name of the agent.
+    pub agent: String,
     /// The commit it started from.
     pub onto: Commit,
     /// When it started.
@@ -60,6 +64,10 @@ pub struct AttemptState {
     pub report: Option<AgentReport>,
     /// What it used in the end.
     pub usage: Usage,
+    /// Why the latest call that was not let out was refused.
+    pub refusal: Option<Refusal>,
+    /// How its latest call ended, if not well.
+    pub call_fault: Option<CallFault>,
     /// What it left behind.
     pub capture: Option<Capture>,
     /// Files in which it conflicted with the tip, if it did.
@@ -85,6 +93,8 @@ pub struct TaskState {
     pub lost: u32,
     /// How often it conflicted.
     pub conflicts: u32,
+    /// Attempts before the latest resume that parked it: they say nothing about which agent works now.
+    pub(super) forgiven_attempts: usize,
     /// True after an attempt that explained the policy.
     pub policy_explained: bool,
     /// Why it is parked or settled without success.
@@ -128,13 +138,27 @@ impl TaskState {
 
     /// What all its attempts used.
     pub fn usage(&self) -> Usage {
-        self.attempts.iter().fold(Usage::default(), |sum, a| Usage {
-            input_tokens: sum.input_tokens.saturating_add(a.usage.input_tokens),
-            output_tokens: sum.output_tokens.saturating_add(a.usage.output_tokens),
-            api_calls: sum.api_calls.saturating_add(a.usage.api_calls),
-            cost_microusd: sum.cost_microusd.saturating_add(a.usage.cost_microusd),
-            source: sum.max(a.usage).source,
-        })
+        self.attempts.iter().fold(Usage::default(), |sum, a| sum.plus(a.usage))
+    }
+
+    /// The agent of the next attempt: the first of the chain that has not failed us. One that is not available, or
+    /// whose second attempt in a row failed, hands over to the next; after the last one there is none.
+    pub(super) fn next_agent<'a>(&self, settings: &'a Settings, role: &str) -> Option<&'a str> {
+        let chain = settings.agents_for(role);
+        let mut at = 0;
+        let mut failed = 0;
+        for attempt in self.attempts.iter().skip(self.forgiven_attempts) {
+            if chain.get(at).is_none_or(|agent| *agent != attempt.agent) {
+                continue;
+            }
+            match attempt.fault.as_ref().map(|f| f.class) {
+                Some(FaultClass::Agent) => (at, failed) = (at + 1, 0),
+                Some(FaultClass::Implementation) if failed == 1 && at + 1 < chain.len() => (at, failed) = (at + 1, 0),
+                Some(FaultClass::Implementation) => failed += 1,
+                _ => {}
+            }
+        }
+        chain.get(at).copied()
     }
 
     pub(super) fn ready_key(&self) -> ReadyKey {

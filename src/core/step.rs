@@ -2,9 +2,11 @@
 //! an input, appends and applies what it answers, then calls it with `Input::Continue` until it answers nothing.
 
 use super::advance;
-use super::budget::Usage;
+use super::budget::{Spend, Usage, UsageSource};
+use super::call::{CallAsk, CallFault, Refusal, Scope};
 use super::effect::{EffectKey, Input, LostEffect};
 use super::event::Event;
+use super::grant::{Grant, grant};
 use super::id::TaskId;
 use super::outcome::{AgentReport, Broken, Ended, Outcome};
 use super::session::{Phase, StopCause};
@@ -28,6 +30,8 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
             events
         }
         Input::Usage { task, attempt, usage } => usage_reported(state, task, attempt, usage),
+        Input::CallAsked { task, attempt, call, ask } => call_asked(state, task, attempt, call, &ask),
+        Input::CallEnded { task, attempt, call, usage, fault } => call_ended(state, task, attempt, call, usage, fault),
         Input::Done(key, outcome) => finished(state, at, key, outcome),
         Input::Cancel { signal } => match &state.stop {
             // A rollback under way is finished, whoever is in a hurry.
@@ -53,18 +57,67 @@ fn take_up_again(lost: &LostEffect) -> Event {
 
 fn usage_reported(state: &State, task: TaskId, attempt: u32, usage: Usage) -> Vec<Event> {
     let Some(lease) = state.ledger.leases.get(&(task.clone(), attempt)) else { return Vec::new() };
-    let usage = lease.used.max(usage);
-    if usage == lease.used {
+    let usage = lease.reported.max(usage);
+    if usage == lease.reported {
         return Vec::new();
     }
-    let mut events = vec![Event::UsageReported { task: task.clone(), attempt, usage }];
-    let earlier = state.tasks.get(&task).map(|t| t.usage().spend()).unwrap_or_default();
-    let used = earlier.plus(usage.spend());
-    let over = state.settings().and_then(|s| s.task_budget.exceeded(&used));
-    if let (Some((resource, limit)), Some(false)) = (over, state.latest(&task).map(|a| a.stopping)) {
-        events.push(Event::AttemptStopping { task, attempt, resource, used: used.get(resource), limit });
+    // What the gateway counts is what binds; then the agent's own word is only kept.
+    let binds = lease.counted.source != UsageSource::Gateway;
+    let stopping = binds.then(|| stopping(state, &task, attempt, usage.spend())).flatten();
+    let reported = Event::UsageReported { task, attempt, usage };
+    std::iter::once(reported).chain(stopping).collect()
+}
+
+/// Ends an attempt that has gone over its task's budget.
+fn stopping(state: &State, task: &TaskId, attempt: u32, of_attempt: Spend) -> Option<Event> {
+    let used = state.tasks.get(task)?.usage().spend().plus(of_attempt);
+    let (resource, limit) = state.settings()?.task_budget.exceeded(&used)?;
+    let used = used.get(resource);
+    (!state.latest(task)?.stopping).then(|| Event::AttemptStopping {
+        task: task.clone(),
+        attempt,
+        resource,
+        used,
+        limit,
+    })
+}
+
+/// An attempt that has ended asks for nothing; its gateway line is closed and the question answered there.
+fn call_asked(state: &State, task: TaskId, attempt: u32, call: u64, ask: &CallAsk) -> Vec<Event> {
+    let running = state.ledger.leases.contains_key(&(task.clone(), attempt));
+    let (true, Some(settings)) = (running, state.settings()) else { return Vec::new() };
+    let model = ask.model.clone();
+    match grant(state, settings, &task, attempt, ask) {
+        Ok(Grant { reserved, max_output_tokens }) => {
+            vec![Event::CallStarted { task, attempt, call, model, reserved, max_output_tokens }]
+        }
+        Err(refusal) => {
+            let stop = match &refusal {
+                Refusal::Limit { scope: Scope::Session, resource, used, limit, .. } if state.stop.is_none() => {
+                    let (resource, used, limit) = (*resource, *used, *limit);
+                    Some(Event::StopRequested { stop: StopCause::Budget { resource, used, limit, soft: true } })
+                }
+                _ => None,
+            };
+            let refused = Event::CallRefused { task, attempt, call, model, refusal };
+            std::iter::once(refused).chain(stop).collect()
+        }
     }
-    events
+}
+
+fn call_ended(
+    state: &State,
+    task: TaskId,
+    attempt: u32,
+    call: u64,
+    usage: Usage,
+    fault: Option<CallFault>,
+) -> Vec<Event> {
+    let lease = state.ledger.leases.get(&(task.clone(), attempt));
+    let Some(lease) = lease.filter(|l| l.calls.contains_key(&call)) else { return Vec::new() };
+    let stopping = stopping(state, &task, attempt, lease.used().plus(usage).spend());
+    let ended = Event::CallEnded { task, attempt, call, usage, fault };
+    std::iter::once(ended).chain(stopping).collect()
 }
 
 /// An outcome becomes the event that ends its effect. One that nobody waits for any more is dropped.

@@ -83,7 +83,7 @@ pub(super) fn stopped(state: &State, stop: &StopCause) -> (Verdict, String) {
             let (used, limit) = (resource.show(*used), resource.show(*limit));
             (Verdict::Budget, format!("the budget of {resource} is used up: {used} of {limit}; {progress}"))
         }
-        StopCause::Agent { message } => (Verdict::Agent, format!("{message}; {progress}")),
+        StopCause::Agent { message, .. } => (Verdict::Agent, format!("{message}; {progress}")),
         StopCause::Environment { message } => (Verdict::Setup, message.clone()),
         StopCause::Critical { message } if state.rolled_back => {
             (Verdict::RolledBack, format!("rolled back after a critical failure: {message}"))

@@ -3,17 +3,21 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::housing::{Housing, Tenant, attempt_limits, gate_limits, with_own};
 use super::world::{Answer, Send, Trouble, Work, World};
-use crate::agent::{self, Attempt};
+use crate::agent::{self, Access, Agent, Attempt, Stream};
 use crate::core::{
-    AgentReport, Commit, EffectKey, Ended, GateName, GateResult, GateSpec, Input, Outcome, SessionId, State, Strategy,
-    Task, TaskId, Usage,
+    AgentReport, Commit, EffectKey, Ended, GateName, GateResult, GateSpec, Input, Outcome, SessionId, Settings, State,
+    Strategy, Task, TaskId, Usage,
 };
 use crate::gate::{self, GateRun};
 use crate::journal::{make_dir, write_atomic};
 use crate::plan::{self, PromptContext};
-use crate::sandbox::{Warden, end_survivors};
+use crate::sandbox::{Limits, Report, Warden, end_survivors};
+use crate::workspace::Workspaces;
 
+/// What an agent behind the gateway gets in place of a key.
+const PLACEHOLDER_KEY: &str = "maestro-ci";
 /// Usage of one attempt is journaled at most this often.
 const USAGE_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -22,21 +26,25 @@ pub(super) struct Launch {
     session: SessionId,
     task: Option<Task>,
     attempt: u32,
+    agent: String,
     prompt: String,
     limit_ms: u64,
-    idle_ms: u64,
-    grace_ms: u64,
+    settings: Option<Settings>,
+}
+
+/// What is different about an attempt, as its effect says it.
+pub(super) struct AttemptSpec<'a> {
+    pub task: &'a TaskId,
+    pub attempt: u32,
+    pub agent: String,
+    pub strategy: Strategy,
+    pub failures: &'a [String],
+    pub limit_ms: u64,
 }
 
 impl Launch {
-    pub(super) fn new(
-        state: &State,
-        task: &TaskId,
-        attempt: u32,
-        strategy: Strategy,
-        failures: &[String],
-        limit_ms: u64,
-    ) -> Self {
+    pub(super) fn new(state: &State, spec: AttemptSpec<'_>) -> Self {
+        let AttemptSpec { task, attempt, agent, strategy, failures, limit_ms } = spec;
         let definition = state.task(task);
         let prompt = match (&state.started, &state.plan, definition) {
             (Some(started), Some(plan), Some(task)) => plan::prompt(&PromptContext {
@@ -54,62 +62,91 @@ impl Launch {
             session: state.started.as_ref().map_or_else(|| "".into(), |s| s.session.clone()),
             task: definition.cloned(),
             attempt,
+            agent,
             prompt,
             limit_ms,
-            idle_ms: state.settings().map_or(limit_ms, |s| s.idle_ms),
-            grace_ms: state.settings().map_or(0, |s| s.grace_ms),
+            settings: state.settings().cloned(),
         }
     }
 
     pub(super) fn run(self, world: &World, send: &Send) -> Answer {
-        let Some(task) = &self.task else { return Err(Trouble::Io(io::ErrorKind::NotFound.into())) };
-        let (world_options, dir) = (&world.options, world.attempt_dir(&task.id, self.attempt));
-        let workspace = world_options.workspaces.attempt_dir(&task.id, self.attempt);
+        let (Some(task), Some(settings)) = (&self.task, &self.settings) else {
+            return Err(Trouble::Io(io::ErrorKind::NotFound.into()));
+        };
+        let hired = world.options.agents.get(&self.agent).ok_or_else(|| Trouble::no_agent(&self.agent))?;
+        if world.stops.is_stopping() {
+            return Ok(Outcome::Agent(AgentReport::bare(Ended::Stopped)));
+        }
+        // Closed when this function ends, however it ends: what is still under way is settled then.
+        let line = world.open_line(&task.id, self.attempt, hired);
+        let dir = world.attempt_dir(&task.id, self.attempt);
+        let name = Workspaces::name_of(&task.id, self.attempt);
+        let workspace = world.options.workspaces.tree_dir(&name);
+        let env_pass: Vec<String> = hired.env_pass(world.options.env_pass.iter(), line.is_some());
+        let read = [dir.clone()];
+        let tenant = Tenant { name: &name, tree: &workspace, read: &read, env_pass: &env_pass };
+        let housing = world.house(&tenant)?;
+        let access =
+            line.as_ref().map(|line| Access { base_url: line.base_url.clone(), key: PLACEHOLDER_KEY.to_owned() });
+        let role = plan::role(task);
         let attempt = Attempt {
             session: &self.session,
             task,
             number: self.attempt,
             prompt: &self.prompt,
+            role: Some(&role),
             workspace: &workspace,
             dir: &dir,
-            limit_ms: self.limit_ms,
-            idle_ms: self.idle_ms,
-            grace_ms: self.grace_ms,
+            home: &housing.home.home,
+            access: access.as_ref(),
         };
-        if world.stops.is_stopping() {
-            return Ok(Outcome::Agent(AgentReport::bare(Ended::Stopped)));
-        }
-        let order = agent::order(&world_options.agent, &attempt, |own| world.env(&world_options.env_pass, own))?;
+        let limits = attempt_limits(settings, self.limit_ms, hired.agent.has_stream());
+        let order = agent::order(&hired.agent, &attempt, |own| with_own(housing.env, own), limits, housing.walls)?;
         let warden = Warden::start(&order)?;
         let key = EffectKey::RunAgent { task: task.id.clone(), attempt: self.attempt };
         world.stops.register(key, warden.stopper());
-        let mut usage = Usage::default();
-        let mut told: Option<Instant> = None;
-        let report = warden.wait(|line| {
-            let Some(reported) = agent::of_line(line) else { return };
-            usage = usage.max(reported);
-            // An agent that reports without end must not fill the journal; its last total comes with its report.
-            if told.is_none_or(|at| at.elapsed() >= USAGE_INTERVAL) {
-                told = Some(Instant::now());
-                let _ = send.send(Input::Usage { task: task.id.clone(), attempt: self.attempt, usage });
-            }
-        })?;
+        let (report, stream) = self.follow(warden, &hired.agent, &task.id, send)?;
         if report.ended == Ended::Lost {
             // Somebody killed the warden; what it watched over is ours to end.
             end_survivors(&workspace, &format!("MAESTRO_TASK_FILE={}", agent::task_file(&dir).display()));
         }
-        Ok(Outcome::Agent(agent::report(&world_options.agent, &dir, report, usage)))
+        if let Some(line) = line {
+            line.close();
+        }
+        Ok(Outcome::Agent(agent::report(&hired.agent, &dir, report, &stream)))
+    }
+
+    /// Reads the agent's event stream until its tree is gone.
+    fn follow(&self, warden: Warden, agent: &Agent, task: &TaskId, send: &Send) -> io::Result<(Report, Stream)> {
+        let stopper = warden.stopper();
+        let mut stream = Stream::new(agent.protocol);
+        let mut told: Option<(Instant, Usage)> = None;
+        let report = warden.wait(|line| {
+            stream.line(line);
+            if stream.has_ended() {
+                stopper.result_is_in();
+            }
+            let usage = stream.usage();
+            // An agent that reports without end must not fill the journal; its last total comes with its report.
+            let is_news =
+                usage.is_reported() && told.is_none_or(|(at, was)| was != usage && at.elapsed() >= USAGE_INTERVAL);
+            if is_news {
+                told = Some((Instant::now(), usage));
+                let _ = send.send(Input::Usage { task: task.clone(), attempt: self.attempt, usage });
+            }
+        })?;
+        Ok((report, stream))
     }
 }
 
 pub(super) fn run_gate(state: &State, round: u32, gate: GateName, commit: Commit, limit_ms: u64) -> (EffectKey, Work) {
     let key = EffectKey::Gate { round, gate: gate.clone() };
     let spec = state.gate(&gate).cloned();
-    let grace_ms = state.settings().map_or(0, |s| s.grace_ms);
+    let limits = state.settings().map(|s| gate_limits(s, limit_ms)).unwrap_or_default();
     let own_key = key.clone();
     let work: Work = Box::new(move |world, _| {
         let Some(spec) = spec else { return Err(Trouble::Io(io::ErrorKind::NotFound.into())) };
-        let result = gate_result(world, own_key, &spec, round, &commit, (limit_ms, grace_ms))?;
+        let result = gate_result(world, own_key, &spec, round, &commit, limits)?;
         Ok(Outcome::Gate(result))
     });
     (key, work)
@@ -121,7 +158,7 @@ fn gate_result(
     spec: &GateSpec,
     round: u32,
     commit: &Commit,
-    (limit_ms, grace_ms): (u64, u64),
+    limits: Limits,
 ) -> Result<GateResult, Trouble> {
     world.ensure_base()?;
     let name = format!("gate-{round}-{}", spec.name);
@@ -129,11 +166,12 @@ fn gate_result(
     make_dir(&dir)?;
     let tree = world.options.workspaces.prepare(&name, commit)?;
     // Gates run code that agents wrote: they get no variable that was passed to agents.
-    let env = world.env(&[], &[]);
+    let tenant = Tenant { name: &name, tree: &tree, read: &[], env_pass: &[] };
+    let Housing { env, walls, .. } = world.house(&tenant)?;
     if world.stops.is_stopping() {
         return Ok(GateResult::stopped());
     }
-    let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limit_ms, grace_ms };
+    let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limits, walls };
     let result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
     write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
     world.options.workspaces.discard(&name)?;

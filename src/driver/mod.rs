@@ -5,6 +5,7 @@
 //! nothing; whatever looks like a decision here belongs into the core.
 
 mod clock;
+mod housing;
 mod launch;
 mod stops;
 mod world;
@@ -15,19 +16,22 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub use world::{World, WorldOptions};
+pub use world::{Hired, World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
     At, Effect, EffectKey, Event, Illegal, Input, LostEffect, Plan, Record, SessionStarted, Settings, State, Verdict,
     step,
 };
+use crate::git::patience;
 use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
 use crate::report::{self, Console};
 use clock::Clock;
 
 /// How long the end of a run waits for the removal of workspaces.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long copies and captures of big trees go on after a signal; CI gives a cancelled step 7.5 s in all.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Inputs that are taken in with one sync of the journal.
 const MAX_BATCH: usize = 256;
 
@@ -140,8 +144,9 @@ impl Driver {
         let usage = |key: &EffectKey| match key {
             EffectKey::RunAgent { task, attempt } => {
                 let dir = self.session.attempt(task, *attempt);
-                let stream = std::fs::read(agent::Attempt::stream(&dir)).ok()?;
-                agent::of_stream(&String::from_utf8_lossy(&stream))
+                let agent = &self.state.latest(task)?.agent;
+                let protocol = self.world.options.agents.get(agent)?.agent.protocol;
+                agent::of_stream(protocol, &agent::Attempt::stream(&dir))
             }
             _ => None,
         };
@@ -151,13 +156,17 @@ impl Driver {
     async fn drive(&mut self, first: Input) -> Result<Verdict, DriverError> {
         let (send, mut inputs) = unbounded_channel();
         let mut signals = Signals::new()?;
+        self.world.open_gateway(&send)?;
         self.turn(vec![first], &send)?;
         loop {
             if let Some((verdict, _)) = self.state.finished {
                 return Ok(verdict);
             }
             let batch = tokio::select! {
-                signal = signals.next() => vec![Input::Cancel { signal }],
+                signal = signals.next() => {
+                    patience::hurry(STOP_PATIENCE);
+                    vec![Input::Cancel { signal }]
+                }
                 input = inputs.recv() => batch(input, &mut inputs),
                 () = self.clock.sleep_until(self.state.next_wake_ms(self.looked_at)) => vec![Input::Continue],
             };
@@ -182,8 +191,7 @@ impl Driver {
             self.take_in(events, at, &mut effects)?;
         }
         let new = &self.records[first..];
-        // Usage alone may be lost with the power: the stream on disk still has it.
-        if new.iter().all(|r| matches!(r.event, Event::UsageReported { .. })) {
+        if new.iter().all(|r| r.event.is_metering()) {
             self.journal.flush()?;
         } else {
             self.journal.sync()?;

@@ -1,20 +1,22 @@
 //! The real world's interpreter of effects: each runs on a thread of its own and answers with one `Input::Done`.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::launch::{Launch, run_gate};
+use super::housing::{BASE, Housing, Tenant};
+use super::launch::{AttemptSpec, Launch, run_gate};
 use super::stops::Stops;
-use crate::agent::Agent;
-use crate::core::{Broken, Commit, Effect, EffectKey, Ended, FileChange, Input, Outcome, State, TaskId, policy};
+use crate::agent::{self, Agent};
+use crate::core::{Broken, Commit, Effect, EffectKey, Ended, FileChange, Input, Outcome, Price, State, TaskId, policy};
+use crate::gateway::{self, Gateway, Line, Upstream};
 use crate::journal::{SessionDir, write_atomic};
 use crate::prd;
-use crate::sandbox::{Order, Warden, child_env};
+use crate::sandbox::{Limits, Order, Warden, read_tail};
 use crate::workspace::{CaptureRequest, Integration, WorkspaceError, Workspaces};
 
 /// Where inputs go.
@@ -29,8 +31,18 @@ pub struct WorldOptions {
     pub workspaces: Workspaces,
     /// The session's directory.
     pub session: SessionDir,
-    /// The agent.
-    pub agent: Agent,
+    /// The agents, by name.
+    pub agents: BTreeMap<String, Hired>,
+    /// The gateway's limits; none is no gateway.
+    pub gateway: Option<gateway::Options>,
+    /// True: process trees get walls.
+    pub walled: bool,
+    /// Further paths that process trees may read.
+    pub read: Vec<PathBuf>,
+    /// Further paths that process trees may change.
+    pub write: Vec<PathBuf>,
+    /// Paths that no process tree may read, whatever lies around them.
+    pub never: Vec<PathBuf>,
     /// `workspace.setup`.
     pub setup: Option<String>,
     /// The PRD's path in the repository, where it lies inside.
@@ -41,10 +53,30 @@ pub struct WorldOptions {
     pub env_pass: Vec<String>,
 }
 
+/// An agent that may work in this session, and how its model calls go.
+pub struct Hired {
+    /// The agent.
+    pub agent: Agent,
+    /// Where its model calls go, by provider.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// What its model costs, where the configuration says so.
+    pub price: Option<Price>,
+}
+
+impl Hired {
+    /// Variables that its process may see: keys only where no gateway holds them.
+    pub(super) fn env_pass<'a>(&self, common: impl Iterator<Item = &'a String>, behind_gateway: bool) -> Vec<String> {
+        let keys = agent::key_variables(self.agent.protocol).iter().filter(|_| !behind_gateway);
+        let own = self.agent.env_pass.iter().cloned();
+        common.cloned().chain(own).chain(keys.map(|&key| key.to_owned())).collect()
+    }
+}
+
 /// The real world.
 pub struct World {
     pub(super) options: WorldOptions,
     pub(super) stops: Stops,
+    gateway: OnceLock<Gateway>,
     /// Held while the base tree is made: whoever needs it first makes it, the others wait.
     base: Mutex<()>,
 }
@@ -72,6 +104,10 @@ impl From<io::Error> for Trouble {
 }
 
 impl Trouble {
+    pub(super) fn no_agent(name: &str) -> Self {
+        Self::Io(io::Error::other(format!("there is no agent `{name}` in this session")))
+    }
+
     fn outcome(self) -> Outcome {
         match self {
             Self::Workspace(error) => Outcome::Broken(error.broken()),
@@ -87,13 +123,43 @@ pub(super) type Work = Box<dyn FnOnce(&World, &Send) -> Answer + std::marker::Se
 impl World {
     /// A world around its options.
     pub fn new(options: WorldOptions) -> Self {
-        Self { options, stops: Stops::default(), base: Mutex::new(()) }
+        Self { options, stops: Stops::default(), gateway: OnceLock::new(), base: Mutex::new(()) }
+    }
+
+    /// Starts the gateway, where there is to be one. Its asks and ends come in as inputs.
+    pub(super) fn open_gateway(&self, send: &Send) -> io::Result<()> {
+        let Some(options) = self.options.gateway else { return Ok(()) };
+        let send = send.clone();
+        let tell = move |input| {
+            // A driver that is gone needs no input.
+            let _ = send.send(input);
+        };
+        let started = Gateway::start(options, Arc::new(tell))?;
+        self.gateway.set(started).map_err(|_| io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// A line through the gateway for one attempt; none where there is no gateway or the agent makes no calls.
+    pub(super) fn open_line(&self, task: &TaskId, attempt: u32, hired: &Hired) -> Option<gateway::Access> {
+        let line = Line {
+            task: task.clone(),
+            attempt,
+            upstreams: hired.upstreams.clone(),
+            price: hired.price,
+            model: hired.agent.model.clone(),
+        };
+        self.gateway.get().filter(|_| !hired.upstreams.is_empty()).map(|gateway| gateway.open(line))
     }
 
     /// Starts an effect. Everything it needs of the state is taken along now.
     pub(super) fn start(this: &Arc<Self>, effect: Effect, state: &State, send: &Send) {
         let (key, work) = match effect {
             Effect::StopAll => return this.stops.stop_all(),
+            Effect::AnswerCall { call, answer } => {
+                if let Some(gateway) = this.gateway.get() {
+                    gateway.answer(call, answer);
+                }
+                return;
+            }
             Effect::StopAttempt { task, attempt } => return this.stops.stop(&EffectKey::RunAgent { task, attempt }),
             effect => work(effect, state),
         };
@@ -142,16 +208,17 @@ impl World {
 
     fn run_setup(&self, setup: &str, base: &Path) -> Result<(), Trouble> {
         let log = self.options.session.path().join("setup.log");
+        let tenant = Tenant { name: BASE, tree: base, read: &[], env_pass: &[] };
+        let Housing { env, walls, .. } = self.house(&tenant)?;
         let order = Order {
             argv: vec!["sh".to_owned(), "-c".to_owned(), setup.to_owned()],
-            env: self.env(&[], &[]),
+            env,
             dir: base.to_owned(),
             stdin: None,
             stdout: log.clone(),
             stderr: log.clone(),
-            limit_ms: SETUP_LIMIT_MS,
-            idle_ms: None,
-            grace_ms: 1000,
+            limits: Limits { wall_ms: SETUP_LIMIT_MS, grace_ms: 1000, ..Limits::default() },
+            walls,
             forward_json: false,
         };
         let warden = Warden::start(&order)?;
@@ -161,10 +228,6 @@ impl World {
             Ended::Exited { code: 0 } => Ok(()),
             ended => Err(Trouble::Setup(format!("{ended}; its log is {}\n{}", log.display(), tail(&log)))),
         }
-    }
-
-    pub(super) fn env(&self, pass: &[String], extra: &[(&str, String)]) -> Vec<(String, String)> {
-        child_env(self.options.env.iter().cloned(), pass, extra)
     }
 }
 
@@ -185,8 +248,9 @@ fn work(effect: Effect, state: &State) -> (EffectKey, Work) {
             });
             (EffectKey::Prepare { task, attempt }, work)
         }
-        Effect::RunAgent { task, attempt, strategy, failures, limit_ms } => {
-            let launch = Launch::new(state, &task, attempt, strategy, &failures, limit_ms);
+        Effect::RunAgent { task, attempt, agent, strategy, failures, limit_ms } => {
+            let spec = AttemptSpec { task: &task, attempt, agent, strategy, failures: &failures, limit_ms };
+            let launch = Launch::new(state, spec);
             (EffectKey::RunAgent { task, attempt }, Box::new(move |world, send| launch.run(world, send)))
         }
         Effect::Capture { task, attempt, onto } => capture(state, task, attempt, onto),
@@ -209,8 +273,10 @@ fn work(effect: Effect, state: &State) -> (EffectKey, Work) {
             });
             (EffectKey::Rollback, work)
         }
-        // These two never get here: `start` carries them out itself.
-        Effect::StopAll | Effect::StopAttempt { .. } => (EffectKey::Setup, Box::new(|_, _| Ok(Outcome::Done))),
+        // These never get here: `start` carries them out itself.
+        Effect::StopAll | Effect::StopAttempt { .. } | Effect::AnswerCall { .. } => {
+            (EffectKey::Setup, Box::new(|_, _| Ok(Outcome::Done)))
+        }
     }
 }
 
@@ -288,6 +354,5 @@ fn write_status(state: &State, status: String, tip: Commit, wall_ms: i64) -> (Ef
 
 /// The last kilobytes of a log.
 fn tail(path: &Path) -> String {
-    let bytes = fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2000)..]).into_owned()
+    String::from_utf8_lossy(&read_tail(path, 2000).unwrap_or_default()).into_owned()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::junit;
 use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestCase, TestStatus};
-use crate::sandbox::{Order, Report, Stopper, Warden};
+use crate::sandbox::{Limits, Order, Report, Stopper, Walls, Warden};
 
 /// Bytes of the log that a result carries.
 const LOG_TAIL_BYTES: u64 = 4096;
@@ -23,10 +23,10 @@ pub struct GateRun<'a> {
     pub log: &'a Path,
     /// The gate's whole environment.
     pub env: Vec<(String, String)>,
-    /// Wall-clock limit, milliseconds.
-    pub limit_ms: u64,
-    /// Time between the gentle and the hard end, milliseconds.
-    pub grace_ms: u64,
+    /// What holds its process tree in.
+    pub limits: Limits,
+    /// What its process tree may touch; none is no walls.
+    pub walls: Option<Walls>,
 }
 
 /// Runs a gate. `on_start` gets the handle that ends it.
@@ -52,9 +52,8 @@ pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<Gat
         stdin: None,
         stdout: gate.log.to_owned(),
         stderr: gate.log.to_owned(),
-        limit_ms: gate.limit_ms,
-        idle_ms: None,
-        grace_ms: gate.grace_ms,
+        limits: gate.limits.clone(),
+        walls: gate.walls.clone(),
         forward_json: false,
     };
     let warden = Warden::start(&order)?;
@@ -241,7 +240,7 @@ mod tests {
             time_ms: 0,
             message: String::new(),
         };
-        let report = Report { ended, duration_ms: 0, leaked_processes: 0, stdout_bytes: 0 };
+        let report = Report::bare(ended);
         let spec = spec(cases.is_some());
         let cases = cases.map(|c| c.map(|c| c.into_iter().map(case).collect()).map_err(str::to_owned));
         let result = judge(&spec, report, cases, log.to_owned());

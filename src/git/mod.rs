@@ -3,6 +3,7 @@
 //!
 //! In: arguments. Out: what git printed, or an error with the command and its words. It knows nothing of sessions.
 
+pub mod patience;
 mod repo;
 
 use std::io;
@@ -34,7 +35,7 @@ pub enum GitError {
 }
 
 /// Settings that win over every configuration file.
-const TRUSTED: [(&str, &str); 18] = [
+const TRUSTED: [(&str, &str); 19] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.untrackedCache", "false"),
@@ -46,6 +47,8 @@ const TRUSTED: [(&str, &str); 18] = [
     ("core.protectNTFS", "true"),
     ("core.trustctime", "false"),
     ("core.checkStat", "minimal"),
+    // Larger files count as binary: a patch of them is of no use to anyone and takes as much memory.
+    ("core.bigFileThreshold", "16m"),
     ("commit.gpgsign", "false"),
     ("tag.gpgsign", "false"),
     ("diff.external", ""),
@@ -87,13 +90,14 @@ pub struct Git {
     env: Vec<(String, String)>,
     dir: PathBuf,
     config: Vec<(String, String)>,
+    gives_way: bool,
 }
 
 impl Git {
     /// git on a repository directory (`…/.git` or a bare one).
     pub fn at(git_dir: &Path) -> Self {
         let env = vec![("GIT_DIR".to_owned(), git_dir.display().to_string())];
-        Self { env, dir: git_dir.to_owned(), config: Vec::new() }
+        Self { env, dir: git_dir.to_owned(), config: Vec::new(), gives_way: false }
     }
 
     /// The same, on files and an index of ours. Runs in the work tree.
@@ -118,6 +122,12 @@ impl Git {
         let mut git = self.clone();
         git.config.push((key.to_owned(), value.to_owned()));
         git
+    }
+
+    /// The same, ended soon after the run is told to stop: for work that a resume repeats.
+    #[must_use]
+    pub fn giving_way(&self) -> Self {
+        Self { gives_way: true, ..self.clone() }
     }
 
     /// Runs git and fails where it fails.
@@ -148,7 +158,7 @@ impl Git {
     pub fn output(&self, args: &[&str], stdin: Vec<u8>) -> Result<Output, GitError> {
         #[expect(clippy::disallowed_methods, reason = "the one place that runs git")]
         let expression = duct::cmd("git", args);
-        let output = expression
+        let expression = expression
             .full_env(self.environment())
             .dir(&self.dir)
             // A Ctrl-C in the terminal is for the orchestrator, which then ends things in order.
@@ -159,8 +169,8 @@ impl Git {
             .stdin_bytes(stdin)
             .stdout_capture()
             .stderr_capture()
-            .unchecked()
-            .run()?;
+            .unchecked();
+        let output = patience::run(&expression, self.gives_way)?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok(Output { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr })
     }

@@ -41,6 +41,15 @@ pub fn prompt(context: &PromptContext<'_>) -> String {
     text
 }
 
+/// What a task's role adds to an agent's own instructions.
+pub fn role(task: &Task) -> String {
+    format!(
+        "You work as {} and alone: nobody can be asked, and nobody reads along. Do the task that you are given, in the \
+         current directory, and stop when it is done.",
+        task.role
+    )
+}
+
 // Writing to a String cannot fail, so the results are dropped.
 
 fn purpose(text: &mut String, context: &PromptContext<'_>) {

@@ -10,7 +10,7 @@ use super::model_work::RequirementReport;
 use super::{figures, gates, history, tasks};
 use crate::core::event::{Event, Record};
 use crate::core::plan::Plan;
-use crate::core::session::SessionStarted;
+use crate::core::session::{SessionStarted, StopCause};
 use crate::core::state::State;
 use crate::core::{Illegal, evidence, replay};
 
@@ -46,11 +46,13 @@ impl Report {
             checkpoints: history::checkpoints(state, started),
             changes: tasks::changes(state, records),
             isolation: Isolation { level: started.isolation.clone() },
+            agents: started.agents.clone(),
             timing: timing(state, records),
             notes: started.notes.clone(),
             ..Self::default()
         };
         report.set_end(state);
+        report.resume_after = resume_after(state);
         report.budget = figures::budget(state, &report);
         report.metrics = figures::metrics(&report, records);
         report
@@ -67,6 +69,14 @@ impl Report {
         self.exit_code = Some(verdict.code());
         self.resumable = verdict.is_resumable();
         self.reason.clone_from(reason);
+    }
+}
+
+/// When a later run may find the API back, where the API said so.
+fn resume_after(state: &State) -> Option<String> {
+    match state.stop {
+        Some(StopCause::Agent { resume_after_ms: Some(ms), .. }) => Some(rfc3339(ms)),
+        _ => None,
     }
 }
 

@@ -3,29 +3,29 @@
 //! A record and the state after it flow in, lines flow out, each with the visible prefix `[Maestro]`, so that nothing an
 //! agent wrote ever stands at the start of a line of a CI log. Printing them, colouring them and timing them is the caller's.
 
+use super::console_attempt::{
+    attempt_failed, attempt_started, call_failed, call_refused, retry_scheduled, stop_requested,
+};
 use super::format::{amount, duration, len, resource, rfc3339, usd};
 use super::tasks::attempt_of;
 use crate::core::decision::Decision;
 use crate::core::event::{Event, Record};
 use crate::core::evidence::{self, RequirementStatus};
-use crate::core::fault::Fault;
 use crate::core::id::{Commit, TaskId};
 use crate::core::outcome::{Capture, GateResult, GateStatus, Merge};
 use crate::core::plan::Plan;
-use crate::core::recovery::Strategy;
-use crate::core::session::{Phase, SessionStarted, StopCause, TaskStatus, Waiting};
+use crate::core::session::{Phase, SessionStarted, TaskStatus, Waiting};
 use crate::core::state::State;
-use crate::core::time::At;
 use crate::core::verdict::Verdict;
 use crate::text::{count, markdown_code_block, one_line, terminal_line};
 
 /// Longest line, in characters.
 const LINE_CHARS: usize = 300;
 const PREFIX: &str = "[Maestro]";
-const STEP: &str = "→";
+pub(super) const STEP: &str = "→";
 const GOOD: &str = "✓";
-const BAD: &str = "✗";
-const OPEN: &str = "–";
+pub(super) const BAD: &str = "✗";
+pub(super) const OPEN: &str = "–";
 
 /// Makes the log's lines.
 #[derive(Clone, Debug)]
@@ -80,6 +80,8 @@ impl Console {
             }
             Event::StatusWritten { commit } => vec![self.status_written(commit.as_ref())],
             Event::StopRequested { stop } => vec![stop_requested(stop)],
+            Event::CallRefused { task, refusal, .. } => vec![call_refused(task, refusal)],
+            Event::CallEnded { task, fault: Some(fault), .. } => vec![call_failed(task, fault)],
             Event::RollbackStarted { n, to } => {
                 vec![line(STEP, &format!("Rolling back to checkpoint {n} at {}", to.short()))]
             }
@@ -88,6 +90,8 @@ impl Console {
             Event::SessionFinished { verdict, reason } => vec![finished(state, *verdict, reason)],
             Event::WorkspaceReady { .. }
             | Event::UsageReported { .. }
+            | Event::CallStarted { .. }
+            | Event::CallEnded { fault: None, .. }
             | Event::AgentEnded { .. }
             | Event::Captured { .. }
             | Event::IntegrationStarted { .. }
@@ -137,7 +141,7 @@ pub fn execution_log(records: &[Record]) -> String {
     format!("# Execution log\n\n{}", markdown_code_block(&log, "text"))
 }
 
-fn line(mark: &str, text: &str) -> String {
+pub(super) fn line(mark: &str, text: &str) -> String {
     format!("{PREFIX}   {mark} {}", terminal_line(&one_line(text, LINE_CHARS)))
 }
 
@@ -186,27 +190,6 @@ fn planned(state: &State, plan: &Plan) -> Vec<String> {
         line(STEP, &format!("Created {epics} with {tasks}")),
         line(GOOD, &format!("Tasks ready ({groups}, critical path {path})")),
     ]
-}
-
-fn attempt_started(state: &State, task: &TaskId, attempt: u32, strategy: Strategy) -> String {
-    let definition = state.task(task);
-    let role = definition.map_or("", |t| t.role.as_str());
-    let title = definition.map_or("", |t| t.title.as_str());
-    let agent = state.settings().map_or("", |s| s.agent.as_str());
-    let how = if attempt > 1 { format!(" ({})", strategy.name()) } else { String::new() };
-    line(STEP, &format!("{task} {role} · {agent} · attempt {attempt}{how} · {title}"))
-}
-
-fn attempt_failed(task: &TaskId, attempt: u32, fault: &Fault) -> String {
-    line(BAD, &format!("{task} attempt {attempt} failed ({}: {}): {}", fault.class, fault.reason, fault.summary()))
-}
-
-/// A wait is worth a line, so that nobody takes it for a hang; an attempt at once is announced by itself.
-fn retry_scheduled(task: &TaskId, not_before_ms: u64, at: At) -> Vec<String> {
-    match not_before_ms.saturating_sub(at.elapsed_ms) {
-        0 => Vec::new(),
-        wait => vec![line(OPEN, &format!("{task} runs again in {}", duration(wait)))],
-    }
 }
 
 fn merged(state: &State, task: &TaskId, attempt: u32, merge: &Merge) -> String {
@@ -286,20 +269,6 @@ fn checkpoint_created(state: &State, n: u32) -> Vec<String> {
     vec![line(GOOD, &text)]
 }
 
-fn stop_requested(stop: &StopCause) -> String {
-    let text = match stop {
-        StopCause::Signal { signal } => format!("Stopped by signal {signal}; running work is ended, nothing is lost"),
-        StopCause::Budget { resource: of, used, limit, soft } => {
-            let then = if *soft { "running attempts may finish" } else { "running work is ended" };
-            format!("Budget of {of}: {} of {} used; {then}", resource(*of, *used), resource(*of, *limit))
-        }
-        StopCause::Agent { message } => format!("Stopping: {message}"),
-        StopCause::Environment { message } => format!("Stopping, the machine cannot do the work: {message}"),
-        StopCause::Critical { message } => format!("Critical failure: {message}"),
-    };
-    line(BAD, &text)
-}
-
 fn finished(state: &State, verdict: Verdict, reason: &str) -> String {
     let mark = if verdict == Verdict::Passed { GOOD } else { BAD };
     let requirements = evidence::requirements(state);
@@ -315,8 +284,10 @@ fn finished(state: &State, verdict: Verdict, reason: &str) -> String {
     let used = state.ledger.used();
     let took = duration(state.at.elapsed_ms);
     let reported = state.tasks.values().any(|t| t.usage().is_reported());
+    let unpriced = state.tasks.values().any(|t| t.usage().unpriced_calls > 0);
     let spend = if reported {
-        format!("{} tokens, {}", amount(used.tokens), usd(used.cost_microusd))
+        let cost = if unpriced { "cost not known".to_owned() } else { usd(used.cost_microusd) };
+        format!("{} tokens, {cost}", amount(used.tokens))
     } else {
         "usage not reported".to_owned()
     };

@@ -1,5 +1,7 @@
 //! The report's figures: budget and metrics. The rest of the report and the state flow in, numbers flow out.
 
+use std::collections::BTreeSet;
+
 use super::format::{len, len32, share};
 use super::model::{AmountBudget, BudgetReport, DurationBudget, Metrics, Report, ResourceUse, StoppedBy};
 use super::model_work::{AttemptOutcome, AttemptReport, TaskReport};
@@ -22,24 +24,27 @@ pub(super) fn budget(state: &State, report: &Report) -> BudgetReport {
         tokens: amount(Resource::Tokens),
         api_calls: amount(Resource::ApiCalls),
         cost_microusd: amount(Resource::Cost),
+        estimated_tokens: attempts(report).map(|a| a.usage.estimated_tokens).fold(0, u64::saturating_add),
+        unpriced_calls: attempts(report).map(|a| a.usage.unpriced_calls).fold(0, u64::saturating_add),
         source: source(report).to_owned(),
         stopped_by: stopped_by(state),
     }
 }
 
-/// Whether the figures of agents can be trusted to be all there are.
+fn attempts(report: &Report) -> impl Iterator<Item = &AttemptReport> {
+    report.tasks.iter().flat_map(|t| &t.attempts)
+}
+
+/// Whether the figures can be trusted to be all there are.
 fn source(report: &Report) -> &'static str {
-    let attempts = report.tasks.iter().flat_map(|t| &t.attempts).filter(|a| a.outcome != AttemptOutcome::Running);
-    let (mut said, mut silent) = (false, false);
-    for attempt in attempts {
-        let reported = attempt.usage.source == UsageSource::Reported;
-        said |= reported;
-        silent |= !reported;
-    }
-    match (said, silent) {
-        (true, false) => "reported",
-        (true, true) => "partial",
-        (false, _) => "none",
+    let ended = attempts(report).filter(|a| a.outcome != AttemptOutcome::Running);
+    let sources: BTreeSet<UsageSource> = ended.map(|a| a.usage.source).collect();
+    let of = |source| sources.contains(&source);
+    match (of(UsageSource::Gateway), of(UsageSource::Reported), of(UsageSource::None)) {
+        (true, false, false) => "gateway",
+        (false, true, false) => "reported",
+        (false, false, _) => "none",
+        _ => "partial",
     }
 }
 

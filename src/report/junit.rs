@@ -102,7 +102,10 @@ fn task_end(task: &TaskReport) -> TestCaseStatus {
             None => End::Failure("failed", reason.unwrap_or("the task was given up")).status(),
         },
         TaskStanding::Blocked => End::Skipped("blocked", reason.unwrap_or("something it needs was given up")).status(),
-        TaskStanding::Parked => End::Error("parked", reason.unwrap_or("the agent could not work on it")).status(),
+        TaskStanding::Parked => {
+            let why = last_failed(task).and_then(|a| a.fault.as_ref()).map_or_else(|| "parked".to_owned(), fault_type);
+            End::Error(&why, reason.unwrap_or("the agent could not work on it")).status()
+        }
         TaskStanding::Running => End::Error("unfinished", "an attempt has no end on record").status(),
         TaskStanding::Waiting if task.attempts.is_empty() => {
             End::Skipped("unreached", "the run ended before it could start").status()

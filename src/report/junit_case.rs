@@ -70,6 +70,7 @@ fn kind(class: FaultClass) -> NonSuccessKind {
     match class {
         FaultClass::Environment
         | FaultClass::Budget
+        | FaultClass::Agent
         | FaultClass::Transient
         | FaultClass::Lost
         | FaultClass::Critical => NonSuccessKind::Error,

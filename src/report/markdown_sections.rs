@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::format::{amount, duration, len, resource, usd};
 use super::markdown::{list, md, table};
 use super::model::{AmountBudget, DecisionReport, Report};
-use super::model_work::{GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
+use super::model_work::{AttemptReport, GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
 use crate::core::budget::Resource;
 use crate::core::decision::DecisionKind;
 use crate::core::evidence::RequirementStatus;
@@ -187,11 +187,36 @@ pub(super) fn budget(report: &Report) -> String {
     ];
     let mut text = table(&["Resource", "Limit", "Used", "Reserved"], &rows);
     text.push_str(match budget.source.as_str() {
+        "gateway" => "\nTokens, calls and cost were counted by the gateway in the responses of the model API.\n",
         "reported" => "\nTokens, calls and cost are what the agents reported.\n",
         "partial" => "\nSome attempts reported nothing: tokens, calls and cost are a lower bound.\n",
         _ => "\nNo agent reported what it used: tokens, calls and cost are unknown.\n",
     });
+    if budget.estimated_tokens > 0 {
+        let tokens = amount(budget.estimated_tokens);
+        text.push_str(&format!("{tokens} of the tokens are the worst case of calls whose usage never came.\n"));
+    }
+    if budget.unpriced_calls > 0 {
+        let calls = count(budget.unpriced_calls, "call");
+        text.push_str(&format!("The price of {calls} is not known; the cost lacks them.\n"));
+    }
+    for (task, attempt, says) in disagreements(report) {
+        text.push_str(&format!(
+            "{} attempt {}: the agent says {} tokens, the gateway counted {}.\n",
+            md(&task.id),
+            attempt.n,
+            amount(says),
+            amount(attempt.usage.tokens())
+        ));
+    }
     text
+}
+
+/// Attempts whose agent says something else than the gateway counted, the first twenty.
+fn disagreements(report: &Report) -> impl Iterator<Item = (&TaskReport, &AttemptReport, u64)> {
+    let attempts = report.tasks.iter().flat_map(|t| t.attempts.iter().map(move |a| (t, a)));
+    let says = attempts.filter_map(|(t, a)| Some((t, a, a.reported_usage?.tokens())));
+    says.filter(|(_, a, says)| *says != a.usage.tokens()).take(20)
 }
 
 /// Without the dollar sign, which starts mathematics in some readers, and without the `<` of tiny amounts.
@@ -247,6 +272,12 @@ fn resume_command(report: &Report) -> String {
             Resource::Tokens => format!(" --max-tokens {twice}"),
             Resource::ApiCalls => format!(" --max-api-calls {twice}"),
             Resource::Cost => format!(" --max-cost {}.{:06}", twice / 1_000_000, twice % 1_000_000),
+            Resource::Memory => format!(" --max-memory {twice}"),
+            Resource::Processes => format!(" --set resource_limits.task.max_processes={twice}"),
+            Resource::Output => format!(" --set resource_limits.task.max_output_bytes={twice}"),
+            Resource::Disk => format!(" --set resource_limits.task.max_disk_bytes={twice}"),
+            Resource::ChangedFiles => format!(" --set resource_limits.task.max_changed_files={twice}"),
+            Resource::ChangedLines => format!(" --set resource_limits.task.max_changed_lines={twice}"),
         });
     }
     command

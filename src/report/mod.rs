@@ -6,6 +6,7 @@
 
 mod build;
 mod console;
+mod console_attempt;
 mod derived;
 mod figures;
 mod format;

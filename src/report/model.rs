@@ -9,7 +9,7 @@ use super::model_work::{Changes, GateReport, RequirementReport, RoundReport, Tas
 use crate::core::decision::DecisionKind;
 use crate::core::fault::FaultClass;
 use crate::core::prd::{Priority, Warning};
-use crate::core::session::Phase;
+use crate::core::session::{AgentInfo, Phase};
 
 /// The version of the report's format.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -65,6 +65,8 @@ pub struct Report {
     pub budget: BudgetReport,
     /// What agents and gates were walled in by.
     pub isolation: Isolation,
+    /// The agents that the session may use.
+    pub agents: Vec<AgentInfo>,
     /// Rates and shares, between 0 and 1.
     pub metrics: Metrics,
     /// When, and how long.
@@ -221,7 +223,11 @@ pub struct BudgetReport {
     pub api_calls: AmountBudget,
     /// Millionths of a US dollar.
     pub cost_microusd: AmountBudget,
-    /// Who counted: `reported` (every agent did), `partial`, `none`.
+    /// Tokens among those used that nobody counted: the worst case of calls whose usage never came.
+    pub estimated_tokens: u64,
+    /// Calls whose price is not known; the cost lacks them.
+    pub unpriced_calls: u64,
+    /// Who counted: `gateway` (all of it, in the API's own responses), `reported` (every agent did), `partial`, `none`.
     pub source: String,
     /// The limit that stopped the run, if one did.
     pub stopped_by: Option<StoppedBy>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::budget::Usage;
 use crate::core::evidence::RequirementStatus;
 use crate::core::fault::Fault;
-use crate::core::outcome::{FileChange, TestCase};
+use crate::core::outcome::{EventCounts, FileChange, Terminal, TestCase};
 use crate::core::prd::Priority;
 use crate::core::recovery::Strategy;
 use crate::core::session::RoundPurpose;
@@ -105,6 +105,8 @@ pub struct AttemptReport {
     pub n: u32,
     /// What was different about it.
     pub strategy: Strategy,
+    /// Name of the agent.
+    pub agent: String,
     /// RFC 3339.
     pub started: String,
     /// The same, milliseconds since the Unix epoch.
@@ -115,8 +117,18 @@ pub struct AttemptReport {
     pub outcome: AttemptOutcome,
     /// How it failed, if it did; the message is untrusted text.
     pub fault: Option<Fault>,
-    /// What it used.
+    /// What it used, from the best source there is.
     pub usage: Usage,
+    /// What the agent itself says that it used, where the gateway counted; the two may differ.
+    pub reported_usage: Option<Usage>,
+    /// How the agent's event stream ended; none where its protocol has no such stream.
+    pub terminal: Option<Terminal>,
+    /// What the agent's event stream held.
+    pub events: EventCounts,
+    /// Most memory that its processes held together, bytes; sampled.
+    pub peak_memory_bytes: u64,
+    /// Most processes at once; sampled.
+    pub peak_processes: u64,
     /// Processes that outlived its agent and were ended.
     pub leaked_processes: u32,
     /// Files it changed, the first thousand; paths are untrusted text.

@@ -7,6 +7,7 @@ use super::format::{len, len32, rfc3339};
 use super::model_work::{AttemptOutcome, AttemptReport, Changes, TaskReport, TaskStanding};
 use crate::core::event::{Event, Record};
 use crate::core::id::TaskId;
+use crate::core::ledger::Lease;
 use crate::core::outcome::{Capture, FileChange, Merge};
 use crate::core::plan::Task;
 use crate::core::session::TaskStatus;
@@ -49,16 +50,24 @@ fn standing(phase: &TaskPhase) -> TaskStanding {
 fn attempt_report(state: &State, task: &TaskState, n: u32, attempt: &AttemptState) -> AttemptReport {
     let end_ms = attempt.ended.map_or(state.at.elapsed_ms, |at| at.elapsed_ms);
     let lease = state.ledger.leases.get(&(task.id.clone(), n));
+    let usage = lease.map_or(attempt.usage, Lease::used);
+    let report = attempt.report.as_ref();
     AttemptReport {
         n,
         strategy: attempt.strategy,
+        agent: attempt.agent.clone(),
         started: rfc3339(attempt.started.wall_ms),
         started_ms: attempt.started.wall_ms,
         duration_ms: end_ms.saturating_sub(attempt.started.elapsed_ms),
         outcome: outcome(task, n, attempt),
         fault: attempt.fault.clone(),
-        usage: lease.map_or(attempt.usage, |l| l.used),
-        leaked_processes: attempt.report.as_ref().map_or(0, |r| r.leaked_processes),
+        usage,
+        reported_usage: report.map(|r| r.usage).filter(|u| u.is_reported() && u.source != usage.source),
+        terminal: report.and_then(|r| r.terminal.clone()),
+        events: report.map(|r| r.events).unwrap_or_default(),
+        peak_memory_bytes: report.map_or(0, |r| r.peak_memory_bytes),
+        peak_processes: report.map_or(0, |r| r.peak_processes),
+        leaked_processes: report.map_or(0, |r| r.leaked_processes),
         files: attempt.capture.as_ref().map(|c| c.files.clone()).unwrap_or_default(),
         file_count: attempt.capture.as_ref().map_or(0, |c| c.file_count),
         commit: attempt.integrated.as_ref().map(ToString::to_string),

@@ -82,9 +82,20 @@ impl Journal {
             api_calls: 7,
             cost_microusd: 112_000,
             source: UsageSource::Reported,
+            ..Usage::default()
         };
         let reserved = Spend { tokens: 50_000, api_calls: 20, cost_microusd: 0 };
-        self.push(0, Event::AttemptStarted { task: task(), attempt, strategy, onto: "base".into(), reserved });
+        self.push(
+            0,
+            Event::AttemptStarted {
+                task: task(),
+                attempt,
+                strategy,
+                onto: "base".into(),
+                reserved,
+                agent: "claude".to_owned(),
+            },
+        );
         self.push(1_000, Event::WorkspaceReady { task: task(), attempt, limit_ms: 1_800_000 });
         self.push(20_000, Event::UsageReported { task: task(), attempt, usage });
         let report = AgentReport { usage, leaked_processes: 1, ..AgentReport::bare(Ended::Exited { code }) };
@@ -133,7 +144,14 @@ impl Journal {
 
 fn capture() -> Capture {
     let file = FileChange { path: format!("src/{HOSTILE}.rs"), status: 'M', added: 84, removed: 2 };
-    Capture { commit: Some("work".into()), files: vec![file], file_count: 1, rejected: None, violation: None }
+    Capture {
+        commit: Some("work".into()),
+        files: vec![file],
+        file_count: 1,
+        changed_lines: 86,
+        rejected: None,
+        violation: None,
+    }
 }
 
 fn green() -> GateResult {
@@ -188,6 +206,7 @@ fn started() -> SessionStarted {
         fingerprint: "f".repeat(64),
         isolation: "L1".to_owned(),
         settings: settings(),
+        agents: Vec::new(),
         agent_command: None,
         flags: std::collections::BTreeMap::new(),
         set: Vec::new(),
@@ -278,5 +297,9 @@ fn settings() -> Settings {
         allow: vec!["**".to_owned()],
         protect: Vec::new(),
         agent: "claude".to_owned(),
+        fallback: Vec::new(),
+        agent_roles: BTreeMap::new(),
+        startup_ms: 120_000,
+        unknown_cost: crate::core::UnknownCost::TokenCap,
     }
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::files;
+
 /// Bytes kept from the beginning.
 const HEAD_BYTES: u64 = 8 << 20;
 /// Bytes kept from the end.
@@ -22,7 +24,7 @@ pub(super) struct CappedFile {
 
 impl CappedFile {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self::with_caps(File::create(path)?, HEAD_BYTES, TAIL_BYTES))
+        Ok(Self::with_caps(files::create(path)?, HEAD_BYTES, TAIL_BYTES))
     }
 
     fn with_caps(file: File, head_bytes: u64, tail_bytes: usize) -> Self {
@@ -40,11 +42,21 @@ impl CappedFile {
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.file.write_all(head)?;
         self.written += head.len() as u64;
-        let rest = &rest[rest.len().saturating_sub(self.tail_bytes)..];
-        self.tail.extend(rest);
-        let excess = self.tail.len().saturating_sub(self.tail_bytes);
-        self.tail.drain(..excess);
+        if !rest.is_empty() {
+            self.remember(rest);
+        }
         Ok(())
+    }
+
+    /// Two copies of memory at most, into room that is taken once and never grows.
+    fn remember(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(self.tail_bytes)..];
+        if self.tail.capacity() < self.tail_bytes {
+            self.tail.reserve_exact(self.tail_bytes);
+        }
+        let excess = (self.tail.len() + bytes.len()).saturating_sub(self.tail_bytes);
+        self.tail.drain(..excess);
+        self.tail.extend(bytes);
     }
 
     /// Writes what was kept of the end, after a line that says how much is missing.
@@ -85,5 +97,23 @@ mod tests {
     fn long_streams_keep_head_and_tail_and_say_what_was_cut() {
         check(&["abcdefghij"], "abcde\n[maestro-ci: 2 bytes cut here]\nhij");
         check(&["abc", "def", "ghi", "jkl"], "abcde\n[maestro-ci: 4 bytes cut here]\njkl");
+    }
+
+    #[test]
+    fn a_stream_of_many_megabytes_takes_the_file_and_the_memory_of_its_caps() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut file = CappedFile::create(&path).unwrap();
+        let chunk = vec![b'x'; 64 << 10];
+        for _ in 0..640 {
+            file.write(&chunk).unwrap();
+            assert!(file.tail.capacity() <= TAIL_BYTES);
+        }
+        file.write(b"the end").unwrap();
+        file.finish().unwrap();
+        let kept = std::fs::read(&path).unwrap();
+        assert!(kept.ends_with(b"xxxthe end"), "{} bytes", kept.len());
+        assert!(kept.len() as u64 <= HEAD_BYTES + TAIL_BYTES as u64 + 100, "{} bytes", kept.len());
+        assert_eq!(file.total(), (40 << 20) + 7);
     }
 }

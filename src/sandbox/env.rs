@@ -3,7 +3,7 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 /// What every child gets, where it is set. Toolchains need the rest of the list; none of it is a secret.
-const ALLOWED: [&str; 27] = [
+const ALLOWED: [&str; 35] = [
     "PATH",
     "HOME",
     "USER",
@@ -25,12 +25,20 @@ const ALLOWED: [&str; 27] = [
     "GOFLAGS",
     "JAVA_HOME",
     "NVM_DIR",
+    "VOLTA_HOME",
+    "BUN_INSTALL",
+    "NPM_CONFIG_PREFIX",
+    "NODE_PATH",
     "NODE_EXTRA_CA_CERTS",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "PYENV_ROOT",
     "PYENV_VERSION",
     "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "DOTNET_ROOT",
+    "ANDROID_HOME",
+    "ANDROID_SDK_ROOT",
 ];
 
 /// Filters `ours` down to the allow-list plus `pass` (names or globs), then adds `extra`.

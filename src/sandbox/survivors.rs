@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use super::proc::Process;
+
 /// How long the end of survivors is waited for.
 const PATIENCE: Duration = Duration::from_secs(7);
 
@@ -45,7 +47,7 @@ fn survivors(dir: &Path, mark: &str) -> Vec<Pid> {
 
 /// A process that is gone, or whose files we may not read, belongs to nobody.
 fn belongs(pid: Pid, dir: &Path, mark: &str) -> bool {
-    let proc = Path::new("/proc").join(pid.as_raw_nonzero().to_string());
+    let Some(proc) = Process::living(pid).map(|process| process.dir()) else { return false };
     let is_there = std::fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
     let environment = || std::fs::read(proc.join("environ")).unwrap_or_default();
     is_there || environment().split(|b| *b == 0).any(|variable| variable == mark.as_bytes())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{WorkspaceError, Workspaces, io_at};
 use crate::core::{Capture, Commit, FileChange};
 use crate::git::{GitError, Output};
+use crate::journal::write_atomic;
 
 /// Changed files beyond this many are counted and not listed.
 const LISTED_FILES: usize = 1000;
@@ -35,7 +36,7 @@ impl Workspaces {
     /// The disk or git said no. A tree that must not be integrated is an answer, not an error.
     pub fn capture(&self, request: &CaptureRequest<'_>) -> Result<Capture, WorkspaceError> {
         let dir = self.tree_dir(request.name);
-        let git = self.store().with_tree(&dir, &self.unlocked_index(request.name)?);
+        let git = self.store().with_tree(&dir, &self.unlocked_index(request.name)?).giving_way();
         // A link in its place would take the removal below, and git, to wherever it points.
         if !fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir()) {
             let why = "the agent removed its own workspace, or put something else in its place".to_owned();
@@ -68,15 +69,16 @@ impl Workspaces {
         self.keep_patch(request, &commit)?;
         let violation = (request.policy)(&files);
         let file_count = files.len() as u64;
+        let changed_lines = files.iter().map(|f| f.added.saturating_add(f.removed)).fold(0, u64::saturating_add);
         files.truncate(LISTED_FILES);
-        Ok(Capture { commit: Some(commit), files, file_count, rejected, violation })
+        Ok(Capture { commit: Some(commit), files, file_count, changed_lines, rejected, violation })
     }
 
     fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<(), WorkspaceError> {
         let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
         let mut patch = self.store().checked(&args, Vec::new())?.stdout;
         patch.truncate(MAX_PATCH_BYTES);
-        fs::write(request.patch, patch).map_err(io_at(request.patch))
+        write_atomic(request.patch, &patch).map_err(io_at(request.patch))
     }
 
     /// Makes a commit in the private store. With a date, the same call gives the same commit.

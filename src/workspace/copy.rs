@@ -2,33 +2,21 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::WorkspaceError;
 use crate::core::Commit;
+use crate::git::patience;
 
 /// Base files are given times this long ago, so that git's index never takes an agent's edit for an old file.
 const AGE: Duration = Duration::from_mins(1);
 
 /// Copies a tree: links, modes and times kept, blocks shared where the file system can.
 pub(super) fn tree(from: &Path, to: &Path) -> Result<(), WorkspaceError> {
-    #[expect(clippy::disallowed_methods, reason = "cp knows reflinks, sparse files and every kind of file")]
-    let expression =
-        duct::cmd("cp", ["-a", "--reflink=auto", "--", &from.display().to_string(), &to.display().to_string()]);
-    let expression = expression.before_spawn(|command| {
-        std::os::unix::process::CommandExt::process_group(command, 0);
-        Ok(())
-    });
-    let copied = expression.stdin_null().stdout_null().stderr_capture().unchecked().run();
-    let failed = |message: String| WorkspaceError::Copy { from: from.to_owned(), message };
-    let output = copied.map_err(|e| failed(e.to_string()))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-    }
+    let (source, target) = (from.display().to_string(), to.display().to_string());
+    run("cp", &["-a", "--reflink=auto", "--", &source, &target])
+        .map_err(|e| WorkspaceError::Copy { from: from.to_owned(), message: e.to_string() })
 }
 
 /// Gives every regular file below `dir` the same time in the past.
@@ -79,24 +67,28 @@ pub(super) fn throwaway_git(
     fs::copy(index, git.join("index")).map(|_| ())
 }
 
-/// Removes a tree although an agent took write permission from directories in it.
+/// Removes a tree, however deep, although an agent took write permission from directories in it.
 pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(dir)?;
-            fs::remove_dir_all(dir)
-        }
-        other => other,
+    let path = dir.display().to_string();
+    if run("rm", &["-rf", "--", &path]).is_ok() {
+        return Ok(());
     }
+    run("chmod", &["-R", "u+rwX", "--", &path])?;
+    run("rm", &["-rf", "--", &path])
 }
 
-fn make_writable(dir: &Path) -> io::Result<()> {
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
-        }
+/// Runs one of the core utilities, which know every depth, every link and every kind of file.
+fn run(program: &str, args: &[&str]) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "cp and rm know reflinks, sparse files, and any depth")]
+    let expression = duct::cmd(program, args).before_spawn(|command| {
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        Ok(())
+    });
+    let expression = expression.stdin_null().stdout_null().stderr_capture().unchecked();
+    let output = patience::run(&expression, program == "cp")?;
+    if output.status.success() {
+        return Ok(());
     }
-    Ok(())
+    let message = String::from_utf8_lossy(&output.stderr).lines().take(3).collect::<Vec<_>>().join("; ");
+    Err(io::Error::other(format!("{program}: {message}")))
 }

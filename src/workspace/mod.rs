@@ -151,6 +151,7 @@ impl Workspaces {
     /// The disk said no.
     pub fn discard(&self, name: &str) -> Result<(), WorkspaceError> {
         remove(&self.tree_dir(name))?;
+        remove(&self.home_dir(name))?;
         remove(&self.index(name))
     }
 
@@ -170,6 +171,26 @@ impl Workspaces {
     /// Directory of a workspace.
     pub fn tree_dir(&self, name: &str) -> PathBuf {
         self.root.join("trees").join(name)
+    }
+
+    /// Directory of a workspace's private home and temporary files; whoever works there makes it.
+    pub fn home_dir(&self, name: &str) -> PathBuf {
+        self.root.join("homes").join(name)
+    }
+
+    /// The same, cleared of what an earlier attempt by that name left there.
+    ///
+    /// # Errors
+    /// The disk said no.
+    pub fn fresh_home_dir(&self, name: &str) -> Result<PathBuf, WorkspaceError> {
+        let dir = self.home_dir(name);
+        remove(&dir)?;
+        Ok(dir)
+    }
+
+    /// Where the objects are that an attempt's own `.git` refers to.
+    pub fn object_dirs(&self) -> Vec<PathBuf> {
+        vec![self.repo.objects_dir(), self.store_dir().join("objects")]
     }
 
     /// Directory of the base tree.

@@ -365,14 +365,14 @@ fn an_agent_that_cannot_be_started_is_tried_once() {
 }
 
 #[test]
-fn a_configured_program_that_is_missing_is_tried_once() {
+fn a_configured_program_that_is_missing_is_found_out_before_anything_starts() {
     let env = Env::new();
     env.write("prd.md", &prd(&[("FR-1", "the only one")]));
     env.write(".flow/maestro/config.yaml", "agents: {x: {protocol: command, command: /nonexistent/x, args: [a]}}\n");
     env.commit("prd");
-    let run = env.run(&["--prd", "prd.md"]).exits(6).says("/nonexistent/x");
-    env.check_run(&run);
-    assert_eq!(env.report()["tasks"][0]["attempts"].as_array().unwrap().len(), 1);
+    env.run(&["--prd", "prd.md"]).exits(6).says("/nonexistent/x");
+    env.run(&["--prd", "prd.md", "--agent", "x"]).exits(6).says("/nonexistent/x");
+    assert!(!env.repo.join(".flow/maestro/sessions").exists(), "nothing has begun");
 }
 
 // --- A7: report paths --------------------------------------------------------------------------------------------

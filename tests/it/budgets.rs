@@ -213,21 +213,22 @@ fn near_a_limit_a_run_stops_with_partial_results_where_the_rest_does_not_fit() {
 }
 
 #[test]
-fn a_task_over_its_own_limit_fails_alone() {
+fn a_task_over_its_own_limit_stops_alone_and_names_it() {
     let env = tasks(2);
     let script = format!(
         "echo done > \"$MAESTRO_TASK.txt\"\nif [ $MAESTRO_TASK = T-001 ]; then {} fi\n",
         usage(r#""input_tokens":101"#)
     );
     let agent = env.script("agent.sh", &script);
-    let run = run_within(&env, PATIENCE, &agent, &["-j1", "--set", "resource_limits.task.max_tokens=100"]).exits(1);
+    let run = run_within(&env, PATIENCE, &agent, &["-j1", "--set", "resource_limits.task.max_tokens=100"]).exits(5);
     env.check_run(&run);
     let report = env.report();
-    assert_eq!(statuses(&report), ["failed", "done"]);
+    assert_eq!(statuses(&report), ["parked", "done"]);
     let attempts = &report["tasks"][0]["attempts"];
     assert_eq!(attempts.as_array().unwrap().len(), 1, "more attempts would cost more");
     assert_eq!(attempts[0]["fault"]["reason"], "task_budget");
-    assert_eq!(report["budget"]["stopped_by"], Value::Null);
+    let stop = &report["budget"]["stopped_by"];
+    assert_eq!((&stop["resource"], &stop["used"], &stop["limit"]), (&"tokens".into(), &101.into(), &100.into()));
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn a_task_over_its_own_limit_is_ended_while_it_runs() {
     let env = tasks(1);
     let agent = env.script("agent.sh", &format!("{}sleep 60\n", works(r#""input_tokens":101"#)));
     let more = ["--set", "resource_limits.task.max_tokens=100", "--set", "resource_limits.grace_seconds=1"];
-    let run = run_within(&env, Duration::from_secs(20), &agent, &more).exits(1).says("is over its budget");
+    let run = run_within(&env, Duration::from_secs(20), &agent, &more).exits(5).says("is over its budget");
     env.check_run(&run);
     assert_eq!(env.report()["tasks"][0]["attempts"][0]["fault"]["reason"], "task_budget");
 }

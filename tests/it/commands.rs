@@ -720,13 +720,11 @@ fn the_demo_takes_no_directory_that_is_in_use() {
 }
 
 #[test]
-fn the_demo_needs_leave_to_run_without_walls() {
+fn the_demo_runs_behind_walls_without_a_flag() {
     let mut env = Env::new();
     env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
     let dir = env.path("demo");
-    env.run(&["demo", dir.to_str().unwrap()]).exits(6).says("--allow-unsandboxed");
-    env.write("prd.md", &two_requirements());
-    env.run_prd("true", &[]).exits(6).says("--allow-unsandboxed");
+    env.run(&["demo", dir.to_str().unwrap()]).exits(0).says("isolation L1");
 }
 
 #[test]

@@ -532,18 +532,18 @@ fn policy_protect_is_what_no_task_may_change() {
 }
 
 #[test]
-fn sandbox_require_refuses_a_run_without_walls_unless_it_is_allowed() {
-    for level in ["L1", "L2"] {
-        let mut env = tasks(1);
-        env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
-        let set = format!("sandbox.require={level}");
-        run_with(&env, WRITES_A_FILE, &[&set]).exits(6).says(&format!("sandbox.require is {level}"));
-        assert!(!env.repo.join(".flow/maestro/sessions").exists(), "nothing has begun");
-        let more = ["--allow-unsandboxed", "--set", set.as_str()];
-        let run = run_within(&env, PATIENCE, WRITES_A_FILE, &more).exits(0);
-        env.check_run(&run);
-        assert_eq!(env.report()["isolation"]["level"], "L0", "what was built is reported, not what was wanted");
-    }
+fn sandbox_require_refuses_a_run_below_it_unless_that_is_allowed() {
+    let mut env = tasks(1);
+    env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
+    run_with(&env, WRITES_A_FILE, &["sandbox.require=L2"]).exits(6).says("sandbox.require is L2");
+    assert!(!env.repo.join(".flow/maestro/sessions").exists(), "nothing has begun");
+    let more = ["--allow-unsandboxed", "--set", "sandbox.require=L2"];
+    let run = run_within(&env, PATIENCE, WRITES_A_FILE, &more).exits(0);
+    env.check_run(&run);
+    assert_eq!(env.report()["isolation"]["level"], "L0", "what was built is reported, not what was wanted");
+    let run = run_with(&env, WRITES_A_FILE, &["sandbox.require=L1", "policy.allow=['**']"]).exits(0);
+    env.check_run(&run);
+    assert_eq!(env.report()["isolation"]["level"], "L1");
 }
 
 #[test]
@@ -580,12 +580,12 @@ fn logging_log_to_file_decides_whether_the_log_is_kept() {
 
 #[test]
 fn a_key_of_a_later_version_is_accepted_and_named() {
-    let config = "gateway: {enabled: false}\nforge: {checks: true}\norchestrator: {max_iterations: 9}\n";
+    let config = "state: {remote: origin}\nforge: {checks: true}\norchestrator: {max_iterations: 9}\n";
     let env = configured(1, config);
     let check = env.run(&["check", "--prd", "prd.md", "--agent-cmd", "true"]).exits(0);
-    let check = check.prints("`gateway.enabled` is accepted; the gateway comes with a later version");
+    let check = check.prints("`state.remote` is accepted; state on a remote comes with a later version");
     let check = check.prints("`forge.checks` is accepted").prints("`orchestrator.max_iterations` is accepted");
     assert!(!check.stdout.contains("orchestrator.jobs"), "{}", check.stdout);
-    let run = run_with(&env, WRITES_A_FILE, &[]).exits(0).says("`gateway.enabled` is accepted");
+    let run = run_with(&env, WRITES_A_FILE, &[]).exits(0).says("`state.remote` is accepted");
     env.check_run(&run);
 }

@@ -11,15 +11,19 @@
     reason = "tests fail by panicking, and start the binary under test"
 )]
 
+mod acp;
 mod bad_input;
 mod budgets;
 mod commands;
 mod config_keys;
 mod crash;
 mod env;
+mod gateway;
+mod gateway_world;
 mod golden;
 mod house;
 mod misbehaviour;
 mod prd_shapes;
 mod resumes;
 mod runs;
+mod upstream;

@@ -540,6 +540,9 @@ fn tokens_of_the_forge_and_the_cloud_reach_no_child() {
     env.check_run(&run);
     let agent = env.show("maestro/feature", "agent.env").unwrap();
     assert!(agent.contains("MAESTRO_TASK=T-001") && agent.contains("PATH="), "{agent}");
+    let placeholder = "ANTHROPIC_API_KEY=maestro-ci\n";
+    assert!(agent.contains(placeholder), "behind the gateway an agent gets a placeholder:\n{agent}");
+    let agent = agent.replace(placeholder, "");
     for seen in [agent, fs::read_to_string(&gate).unwrap(), fs::read_to_string(&setup).unwrap()] {
         assert!(!seen.contains("5ecret") && secrets.iter().all(|name| !seen.contains(name)), "{seen}");
         assert!(!seen.contains("MAESTRO_CI_"), "our own settings are no child's business:\n{seen}");

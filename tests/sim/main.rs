@@ -10,6 +10,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod calls;
 mod run;
 mod world;
 
@@ -91,6 +92,10 @@ fn settings() -> Settings {
         allow: vec!["**".to_owned()],
         protect: vec![".github/**".to_owned()],
         agent: "command".to_owned(),
+        fallback: Vec::new(),
+        agent_roles: BTreeMap::new(),
+        startup_ms: 5_000,
+        unknown_cost: UnknownCost::TokenCap,
     }
 }
 
@@ -123,6 +128,7 @@ fn session(settings: Settings, plan: &Plan) -> SessionStarted {
         fingerprint: "f".to_owned(),
         isolation: "L0".to_owned(),
         settings,
+        agents: Vec::new(),
         agent_command: None,
         flags: BTreeMap::new(),
         set: Vec::new(),

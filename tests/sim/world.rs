@@ -104,7 +104,7 @@ impl World {
             return Some(Pending { key: key_of(effect)?, done_ms: now_ms + 1, usage: None, outcome });
         }
         let (key, outcome, takes_ms, usage) = match effect {
-            Effect::StopAll | Effect::StopAttempt { .. } => return None,
+            Effect::StopAll | Effect::StopAttempt { .. } | Effect::AnswerCall { .. } => return None,
             Effect::Setup => (EffectKey::Setup, Outcome::Done, 5, None),
             Effect::Prepare { task, attempt, .. } => {
                 (EffectKey::Prepare { task: task.clone(), attempt: *attempt }, Outcome::Done, 1, None)
@@ -183,6 +183,7 @@ impl World {
                 commit: Some(Commit::new(format!("work-{task}-{run}"))),
                 files: vec![FileChange { path: path.to_owned(), status: 'A', added: 1, removed: 0 }],
                 file_count: 1,
+                changed_lines: 1,
                 rejected: None,
                 violation: (behaviour == Behaviour::Violates).then(|| "these paths are protected".to_owned()),
             },
@@ -243,7 +244,7 @@ impl World {
 fn key_of(effect: &Effect) -> Option<EffectKey> {
     let of = |task: &TaskId, attempt: &u32| (task.clone(), *attempt);
     Some(match effect {
-        Effect::StopAll | Effect::StopAttempt { .. } => return None,
+        Effect::StopAll | Effect::StopAttempt { .. } | Effect::AnswerCall { .. } => return None,
         Effect::Setup => EffectKey::Setup,
         Effect::Prepare { task, attempt, .. } => {
             let (task, attempt) = of(task, attempt);

@@ -1,0 +1,351 @@
+//! The client's side of the Agent Client Protocol as a conversation: what it says, given what it hears. It keeps no
+//! pipe and no clock; `acp_client` does.
+//!
+//! In: lines of the agent. Out: what to send it, and what to note. Files and terminals are not offered: an agent that
+//! asks for them all the same is told that there is no such method, and uses its own hands.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::acp_message::{INITIALIZE, NEW_SESSION, PROMPT, SET_MODE};
+
+const METHOD_NOT_FOUND: i64 = -32_601;
+/// Modes in which nobody is asked, the most permissive first: claude, gemini and qwen, codex; then those that decide
+/// by themselves. Any other mode's name says nothing to us.
+const MODES: [&str; 4] = ["bypasspermissions", "yolo", "fullaccess", "auto"];
+/// Kinds of an answer to a request for permission; ids are the agent's own and mean nothing.
+const ALLOWING: [&str; 2] = ["allow_always", "allow_once"];
+const DENYING: [&str; 2] = ["reject_once", "reject_always"];
+
+/// What comes of a line.
+#[derive(Debug, PartialEq)]
+pub(super) enum Say {
+    /// To the agent.
+    Send(Value),
+    /// To whoever reads our standard output.
+    Note(Value),
+}
+
+/// A conversation.
+pub(super) struct Talk {
+    cwd: String,
+    prompt: String,
+    session: Option<String>,
+    /// The request whose answer is awaited; none once all is said.
+    awaited: Option<u64>,
+    cancelled: bool,
+    /// Set once the prompt is answered or cannot be: whether the agent says that it is done.
+    over: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Head {
+    id: Option<Value>,
+    method: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reply {
+    result: Option<Outcome>,
+    error: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Outcome {
+    protocol_version: Option<u64>,
+    session_id: Option<String>,
+    modes: Option<Modes>,
+    stop_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Modes {
+    available_modes: Vec<Mode>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Mode {
+    id: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    params: Permission,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Permission {
+    options: Vec<Choice>,
+    tool_call: ToolCall,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Choice {
+    option_id: String,
+    kind: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ToolCall {
+    tool_call_id: String,
+}
+
+impl Talk {
+    /// A conversation about one prompt. `cwd` is absolute.
+    pub(super) fn new(cwd: String, prompt: String) -> Self {
+        Self { cwd, prompt, session: None, awaited: None, cancelled: false, over: None }
+    }
+
+    /// The first word.
+    pub(super) fn open(&mut self) -> Value {
+        let nothing = json!({"fs": {"readTextFile": false, "writeTextFile": false}, "terminal": false});
+        let client = json!({"name": "maestro-ci", "version": env!("CARGO_PKG_VERSION")});
+        let params = json!({"protocolVersion": 1, "clientCapabilities": nothing, "clientInfo": client});
+        self.ask(INITIALIZE, "initialize", params)
+    }
+
+    /// What comes of a line of the agent. What is no message is passed over.
+    pub(super) fn hear(&mut self, line: &str) -> Vec<Say> {
+        let Ok(head) = serde_json::from_str::<Head>(line) else { return Vec::new() };
+        match (head.method.as_deref(), head.id) {
+            (Some("session/request_permission"), Some(id)) => self.permit(&id, line),
+            (Some(_), Some(id)) => {
+                let error = json!({"code": METHOD_NOT_FOUND, "message": "the client does not offer this method"});
+                vec![Say::Send(json!({"jsonrpc": "2.0", "id": id, "error": error}))]
+            }
+            (None, Some(id)) if id.as_u64().is_some() && id.as_u64() == self.awaited => self.answered(line),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Ends the agent's turn: what to send, where the prompt is out.
+    pub(super) fn cancel(&mut self) -> Option<Value> {
+        let first = !std::mem::replace(&mut self.cancelled, true);
+        let session = self.session.as_ref().filter(|_| first && self.awaited == Some(PROMPT))?;
+        Some(json!({"jsonrpc": "2.0", "method": "session/cancel", "params": {"sessionId": session}}))
+    }
+
+    /// Set once all is said: whether the agent says that it is done.
+    pub(super) fn over(&self) -> Option<bool> {
+        self.over
+    }
+
+    fn ask(&mut self, id: u64, method: &str, params: Value) -> Value {
+        self.awaited = Some(id);
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    }
+
+    /// The answer to the request that is awaited, and with it the next step.
+    fn answered(&mut self, line: &str) -> Vec<Say> {
+        let asked = self.awaited.take();
+        let reply: Reply = serde_json::from_str(line).unwrap_or_default();
+        if asked == Some(SET_MODE) {
+            return vec![self.prompt()];
+        }
+        if let Some(error) = reply.error {
+            return self.end(false, json!({"maestro": "acp", "did": "end", "error": error}));
+        }
+        let outcome = reply.result.unwrap_or_default();
+        match asked {
+            Some(INITIALIZE) if outcome.protocol_version.is_some_and(|version| version != 1) => {
+                self.fail("the agent does not speak version 1 of the protocol")
+            }
+            Some(INITIALIZE) => {
+                let params = json!({"cwd": self.cwd, "mcpServers": []});
+                vec![Say::Send(self.ask(NEW_SESSION, "session/new", params))]
+            }
+            Some(NEW_SESSION) => self.opened(outcome),
+            _ => match outcome.stop_reason {
+                Some(reason) => {
+                    let done = reason == "end_turn";
+                    self.end(done, json!({"maestro": "acp", "did": "end", "stop": reason}))
+                }
+                None => self.fail("the agent's answer to the prompt has no stop reason"),
+            },
+        }
+    }
+
+    /// There is a session: the most permissive mode, where there is a choice, then the prompt.
+    fn opened(&mut self, outcome: Outcome) -> Vec<Say> {
+        let Some(session) = outcome.session_id else { return self.fail("the agent opened no session") };
+        self.session = Some(session.clone());
+        let Some(mode) = most_permissive(outcome.modes.unwrap_or_default().available_modes) else {
+            return vec![self.prompt()];
+        };
+        let params = json!({"sessionId": session, "modeId": mode});
+        let set = self.ask(SET_MODE, "session/set_mode", params);
+        vec![Say::Note(json!({"maestro": "acp", "did": "mode", "mode": mode})), Say::Send(set)]
+    }
+
+    fn prompt(&mut self) -> Say {
+        let text = std::mem::take(&mut self.prompt);
+        let params = json!({"sessionId": self.session, "prompt": [{"type": "text", "text": text}]});
+        Say::Send(self.ask(PROMPT, "session/prompt", params))
+    }
+
+    /// Allows, by kind. Denies where no answer allows; after a cancel every request is cancelled, too.
+    fn permit(&self, id: &Value, line: &str) -> Vec<Say> {
+        let asked: Asked = serde_json::from_str(line).unwrap_or_default();
+        let tool = &asked.params.tool_call.tool_call_id;
+        let of_kind = |kinds: [&str; 2]| {
+            kinds.into_iter().find_map(|kind| asked.params.options.iter().find(|choice| choice.kind == kind))
+        };
+        let (choice, done) = match (self.cancelled, of_kind(ALLOWING)) {
+            (true, _) => (None, "cancelled"),
+            (false, Some(choice)) => (Some(choice), choice.kind.as_str()),
+            (false, None) => (of_kind(DENYING), "denied"),
+        };
+        let outcome = match choice {
+            Some(choice) => json!({"outcome": "selected", "optionId": choice.option_id}),
+            None => json!({"outcome": "cancelled"}),
+        };
+        vec![
+            Say::Note(json!({"maestro": "acp", "did": "permission", "tool": tool, "outcome": done})),
+            Say::Send(json!({"jsonrpc": "2.0", "id": id, "result": {"outcome": outcome}})),
+        ]
+    }
+
+    fn fail(&mut self, error: &str) -> Vec<Say> {
+        self.end(false, json!({"maestro": "acp", "did": "failed", "error": error}))
+    }
+
+    fn end(&mut self, done: bool, note: Value) -> Vec<Say> {
+        self.over = Some(done);
+        vec![Say::Note(note)]
+    }
+}
+
+/// By the letters of its id alone: `bypassPermissions`, `full-access`.
+fn most_permissive(modes: Vec<Mode>) -> Option<String> {
+    let letters = |mode: &Mode| -> String {
+        mode.id.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let wanted = MODES.iter().find_map(|name| modes.iter().position(|mode| letters(mode) == *name))?;
+    modes.into_iter().nth(wanted).map(|mode| mode.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hear(talk: &mut Talk, line: &Value) -> Vec<Say> {
+        talk.hear(&line.to_string())
+    }
+
+    /// What is sent, without the notes.
+    fn sent(talk: &mut Talk, line: &Value) -> Vec<Value> {
+        let says = hear(talk, line).into_iter();
+        says.filter_map(|say| if let Say::Send(value) = say { Some(value) } else { None }).collect()
+    }
+
+    fn session(modes: &[&str]) -> Value {
+        let modes: Vec<Value> = modes.iter().map(|id| json!({"id": id, "name": "x"})).collect();
+        json!({"id": NEW_SESSION, "result": {"sessionId": "s1", "modes": {"availableModes": modes}}})
+    }
+
+    /// A conversation whose prompt is out.
+    fn prompted() -> Talk {
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned());
+        talk.open();
+        sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
+        sent(&mut talk, &session(&[]));
+        assert_eq!(talk.awaited, Some(PROMPT));
+        talk
+    }
+
+    #[track_caller]
+    fn check_mode(offered: &[&str], expected: Option<&str>) {
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned());
+        talk.open();
+        let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
+        assert_eq!(new[0]["params"], json!({"cwd": "/w", "mcpServers": []}));
+        let mut next = sent(&mut talk, &session(offered));
+        if let Some(mode) = expected {
+            assert_eq!(next[0]["params"], json!({"sessionId": "s1", "modeId": mode}));
+            next = sent(&mut talk, &json!({"id": SET_MODE, "error": {"code": -32602, "message": "no"}}));
+        }
+        assert_eq!(next[0]["method"], "session/prompt");
+        assert_eq!(next[0]["params"]["prompt"], json!([{"type": "text", "text": "do it"}]));
+    }
+
+    #[test]
+    fn the_most_permissive_mode_is_set_and_a_refusal_of_it_changes_nothing() {
+        check_mode(&["default", "auto", "bypassPermissions"], Some("bypassPermissions"));
+        check_mode(&["plan", "auto", "yolo"], Some("yolo"));
+        check_mode(&["read-only", "auto", "full-access"], Some("full-access"));
+        check_mode(&["plan", "build"], None);
+        check_mode(&[], None);
+    }
+
+    #[track_caller]
+    fn check_permission(kinds: &[&str], expected: Value) {
+        let option = |kind: &&str| json!({"optionId": format!("id-{kind}"), "kind": kind});
+        let options: Vec<Value> = kinds.iter().map(option).collect();
+        let params = json!({"options": options, "toolCall": {"toolCallId": "t"}});
+        let ask = json!({"id": "p7", "method": "session/request_permission", "params": params});
+        let answer = sent(&mut prompted(), &ask);
+        assert_eq!(answer, [json!({"jsonrpc": "2.0", "id": "p7", "result": {"outcome": expected}})]);
+    }
+
+    #[test]
+    fn permissions_are_answered_by_kind() {
+        let selected = |id: &str| json!({"outcome": "selected", "optionId": id});
+        check_permission(&["reject_once", "allow_once", "allow_always"], selected("id-allow_always"));
+        check_permission(&["allow_once", "reject_once"], selected("id-allow_once"));
+        check_permission(&["reject_once"], selected("id-reject_once"));
+        check_permission(&[], json!({"outcome": "cancelled"}));
+    }
+
+    #[test]
+    fn a_request_for_what_is_not_offered_is_answered_all_the_same() {
+        let ask = json!({"id": 0, "method": "fs/read_text_file", "params": ["odd"]});
+        let answer = sent(&mut prompted(), &ask);
+        assert_eq!(answer[0]["error"]["code"], METHOD_NOT_FOUND);
+        assert_eq!(answer[0]["id"], 0);
+    }
+
+    #[test]
+    fn the_answer_to_the_prompt_ends_it_once() {
+        for (result, done) in [(json!({"stopReason": "end_turn"}), true), (json!({"stopReason": "refusal"}), false)] {
+            let mut talk = prompted();
+            assert_eq!(talk.over(), None);
+            hear(&mut talk, &json!({"id": PROMPT, "result": result}));
+            assert_eq!(talk.over(), Some(done));
+            assert!(hear(&mut talk, &session(&["yolo"])).is_empty());
+        }
+    }
+
+    #[test]
+    fn errors_before_the_prompt_end_it() {
+        let mut talk = Talk::new("/w".to_owned(), String::new());
+        talk.open();
+        hear(&mut talk, &json!({"id": INITIALIZE, "error": {"code": -32000, "message": "log in"}}));
+        assert_eq!(talk.over(), Some(false));
+    }
+
+    #[test]
+    fn a_cancel_is_sent_once_and_only_where_there_is_a_turn() {
+        let mut talk = prompted();
+        assert_eq!(talk.cancel().unwrap()["method"], "session/cancel");
+        assert_eq!(talk.cancel(), None);
+        assert_eq!(Talk::new("/w".to_owned(), String::new()).cancel(), None);
+    }
+
+    #[test]
+    fn noise_is_passed_over() {
+        let mut talk = prompted();
+        for line in ["", "log: hello", "[1,2]", r#"{"id":{}}"#, r#"{"id":99,"result":{"stopReason":"end_turn"}}"#] {
+            assert!(talk.hear(line).is_empty());
+        }
+        assert_eq!(talk.over(), None);
+    }
+}

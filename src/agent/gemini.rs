@@ -1,0 +1,186 @@
+//! The `gemini` protocol: Gemini CLI without a terminal, its prompt on standard input.
+//!
+//! It wants a settings file that says how it logs in, and one process instead of a launcher that ignores signals.
+//! The workspace is trusted for the session alone, which does not load the workspace's settings (measured with 0.61).
+//! Usage comes with the result alone; output lacks what was thought, which only the total has. Its exit status is 0
+//! for some failures and no result at all comes after a signal.
+
+use std::borrow::Cow;
+use std::io;
+
+use serde::Deserialize;
+
+use super::event::{AgentEvent, leading_type};
+use super::failure::{brief, failed};
+use super::usage::{Amount, unpriced};
+use super::{Agent, Attempt, Invocation};
+use crate::core::{Ended, Terminal, Unavailability, Usage, UsageSource};
+use crate::journal::{make_dir, write_atomic};
+
+/// Exit status of a login that does not work.
+const FATAL_AUTHENTICATION: i32 = 41;
+
+/// What is started for an attempt, and the files that it finds.
+///
+/// # Errors
+/// Its settings cannot be written.
+pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
+    let mut flags = vec!["-o", "stream-json", "--approval-mode", "yolo", "--skip-trust"];
+    if let Some(model) = agent.model.as_deref() {
+        flags.extend(["-m", model]);
+    }
+    let env = [("TERM", "dumb"), ("GEMINI_TELEMETRY_ENABLED", "false"), ("GEMINI_CLI_NO_RELAUNCH", "true")];
+    let mut invocation = Invocation::new(attempt, agent.argv(flags), &env);
+    if let Some(access) = attempt.access {
+        invocation.set("GOOGLE_GEMINI_BASE_URL", access.gemini());
+        invocation.set("GEMINI_API_KEY", access.key.as_str());
+    }
+    let dir = attempt.home.join(".gemini");
+    make_dir(&dir)?;
+    write_atomic(&dir.join("settings.json"), settings().to_string().as_bytes())?;
+    invocation.set("GEMINI_CLI_HOME", attempt.home.display().to_string());
+    Ok(invocation)
+}
+
+fn settings() -> serde_json::Value {
+    serde_json::json!({
+        "security": { "auth": { "selectedType": "gemini-api-key" } },
+        "privacy": { "usageStatisticsEnabled": false },
+        "general": { "enableAutoUpdate": false, "enableAutoUpdateNotification": false, "maxAttempts": 4 },
+    })
+}
+
+/// The incremental reader of a stream.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// A message is being said: its further pieces count as the same.
+    is_speaking: bool,
+    /// The last error; a result that failed may not repeat it.
+    error: String,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    role: Cow<'a, str>,
+    #[serde(default)]
+    delta: bool,
+}
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(borrow, default)]
+    tool_name: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    message: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Outcome<'a> {
+    #[serde(borrow, default)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    error: Option<Problem<'a>>,
+    stats: Option<Stats>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Stats {
+    #[serde(rename = "total_tokens")]
+    total: Amount,
+    #[serde(rename = "input_tokens")]
+    input: Amount,
+    #[serde(rename = "output_tokens")]
+    output: Amount,
+    cached: Amount,
+}
+
+impl Stats {
+    /// In our terms: what the total has beyond input and output was thought. At least one call was made.
+    fn usage(&self) -> Usage {
+        let output = self.output.0.max(self.total.0.saturating_sub(self.input.0));
+        unpriced(Usage {
+            input_tokens: self.input.0,
+            cached_tokens: self.cached.0,
+            output_tokens: output,
+            reasoning_tokens: output - self.output.0,
+            api_calls: 1,
+            source: UsageSource::Reported,
+            ..Usage::default()
+        })
+    }
+}
+
+impl Stream {
+    /// Reads one line; lines that say nothing to us are passed over.
+    pub(super) fn line(&mut self, line: &str, out: &mut Vec<AgentEvent>) {
+        let kind = leading_type(line);
+        let was_speaking = std::mem::take(&mut self.is_speaking);
+        match kind {
+            Some("message") => self.message(line, was_speaking, out),
+            Some("tool_use") => out.extend(serde_json::from_str::<Tool<'_>>(line).ok().map(|tool| tool.event())),
+            Some("error") => {
+                let problem = serde_json::from_str::<Problem<'_>>(line);
+                self.error = problem.map_or_else(|_| String::new(), |p| brief(&p.message));
+                out.push(AgentEvent::Error(self.error.clone()));
+            }
+            Some("result") => self.outcome(line, out),
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, line: &str, was_speaking: bool, out: &mut Vec<AgentEvent>) {
+        let Ok(message) = serde_json::from_str::<Message<'_>>(line) else { return };
+        // The prompt is repeated as the user's.
+        if message.role != "assistant" {
+            return;
+        }
+        self.is_speaking = message.delta;
+        if !was_speaking || !message.delta {
+            out.push(AgentEvent::Message);
+        }
+    }
+
+    fn outcome(&self, line: &str, out: &mut Vec<AgentEvent>) {
+        let Ok(outcome) = serde_json::from_str::<Outcome<'_>>(line) else { return };
+        let usage = outcome.stats.as_ref().map(Stats::usage);
+        out.extend(usage.filter(|usage| usage.tokens() > 0).map(AgentEvent::Usage));
+        out.push(AgentEvent::End(self.terminal(&outcome)));
+    }
+
+    fn terminal(&self, outcome: &Outcome<'_>) -> Terminal {
+        let (kind, message) = outcome.error.as_ref().map_or(("", &*self.error), |e| (&*e.kind, &*e.message));
+        match kind {
+            _ if outcome.status == "success" => Terminal::Completed,
+            "FatalTurnLimitedError" => Terminal::Limited { which: brief(message) },
+            "FatalAuthenticationError" => auth(),
+            _ => failed(None, message, None),
+        }
+    }
+}
+
+impl Tool<'_> {
+    fn event(&self) -> AgentEvent {
+        match &*self.tool_name {
+            "run_shell_command" => AgentEvent::Command,
+            "write_file" | "replace" => AgentEvent::FileChange,
+            _ => AgentEvent::ToolUse,
+        }
+    }
+}
+
+fn auth() -> Terminal {
+    Terminal::Unavailable { why: Unavailability::Auth, resume_after_ms: None }
+}
+
+/// What its exit status says where its stream says nothing.
+pub(super) fn of_exit(ended: &Ended) -> Option<Terminal> {
+    matches!(ended, Ended::Exited { code: FATAL_AUTHENTICATION }).then(auth)
+}

@@ -1,0 +1,140 @@
+//! What an agent is on this machine: where its program lies and which version it has. In: an agent and an environment.
+//! Out: a `Probe`. Nothing is changed: the program is asked for its version in a home that is thrown away.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Agent;
+use crate::config::Protocol;
+use crate::sandbox::child_env;
+
+/// Time that a program has to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of its answer that are read.
+const MAX_ANSWER_BYTES: u64 = 4096;
+
+/// The versions that the adapters were tested with. Another patch of one of them counts as tested too.
+const TESTED: [(Protocol, &str); 5] = [
+    (Protocol::Claude, "2.1.329"),
+    (Protocol::Codex, "0.169.0"),
+    (Protocol::Gemini, "0.61.0"),
+    (Protocol::Opencode, "1.18.33"),
+    (Protocol::Qwen, "0.24.4"),
+];
+
+/// An agent as it is installed here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// Its program; none where it is not installed.
+    pub program: Option<PathBuf>,
+    /// Its version, where it says one.
+    pub version: Option<String>,
+    /// True where this version is one that the adapter was tested with.
+    pub tested: bool,
+}
+
+/// Looks for the agent's program on the `PATH` of `env` and asks it for its version. Commands and steps have none.
+pub fn probe(agent: &Agent, env: &[(String, String)]) -> Probe {
+    let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
+    let Some(program) = agent.locate(path) else { return Probe::default() };
+    let asked = agent.has_stream() && agent.protocol != Protocol::Acp;
+    let answer = asked.then(|| ask(&program, env)).flatten();
+    let version = answer.as_deref().and_then(version_in).map(str::to_owned);
+    let tested = version.as_deref().is_some_and(|version| is_tested(agent.protocol, version));
+    Probe { program: Some(program), version, tested }
+}
+
+/// Where a program is: at its own path if it has one, else in the first directory of `path` that has it.
+pub(super) fn locate(program: &str, path: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|program| is_executable(program));
+    }
+    let places = std::env::split_paths(path).filter(|dir| dir.is_absolute());
+    places.map(|dir| dir.join(program)).find(|place| is_executable(place))
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// What `--version` prints. None where it prints nothing in time.
+fn ask(program: &Path, env: &[(String, String)]) -> Option<String> {
+    let home = tempfile::tempdir().ok()?;
+    let own = [("HOME", home.path().display().to_string()), ("TERM", "dumb".to_owned())];
+    let answer = home.path().join("version");
+    #[expect(clippy::disallowed_methods, reason = "a question with a time limit, no work: no warden is needed for it")]
+    let command = duct::cmd(program, ["--version"]);
+    let handle = command
+        .full_env(child_env(env.iter().cloned(), &[], &own))
+        .dir(home.path())
+        .stdin_null()
+        .stdout_path(&answer)
+        .stderr_null()
+        .unchecked()
+        .start()
+        .ok()?;
+    if handle.wait_timeout(PATIENCE).ok()?.is_none() {
+        // It may have ended just now.
+        let _ = handle.kill();
+        return None;
+    }
+    let mut text = String::new();
+    std::fs::File::open(&answer).ok()?.take(MAX_ANSWER_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// The first word that begins like a version: digits and dots.
+fn version_in(answer: &str) -> Option<&str> {
+    let mut words = answer.split_whitespace().map(|word| word.trim_start_matches('v'));
+    words.find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn is_tested(protocol: Protocol, version: &str) -> bool {
+    let tested = TESTED.iter().find(|(known, _)| *known == protocol);
+    tested.is_some_and(|(_, tested)| major_minor(tested) == major_minor(version))
+}
+
+fn major_minor(version: &str) -> Option<(&str, &str)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?, parts.next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(answer: &str, protocol: Protocol, expected: Option<(&str, bool)>) {
+        let got = version_in(answer).map(|version| (version, is_tested(protocol, version)));
+        assert_eq!(got, expected, "{answer}");
+    }
+
+    #[test]
+    fn each_cli_says_its_version_in_its_own_way() {
+        check("2.1.329 (Claude Code)\n", Protocol::Claude, Some(("2.1.329", true)));
+        check("codex-cli 0.169.0\n", Protocol::Codex, Some(("0.169.0", true)));
+        check("0.61.0\n", Protocol::Gemini, Some(("0.61.0", true)));
+        check("no version here", Protocol::Qwen, None);
+    }
+
+    #[test]
+    fn another_patch_is_tested_and_another_minor_version_is_not() {
+        check("1.18.99", Protocol::Opencode, Some(("1.18.99", true)));
+        check("1.19.0", Protocol::Opencode, Some(("1.19.0", false)));
+        check("0.24.5-nightly.3", Protocol::Qwen, Some(("0.24.5-nightly.3", true)));
+    }
+
+    #[test]
+    fn a_program_is_found_in_the_first_directory_that_has_it() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(first.path().join("tool"), "no program").unwrap();
+        let tool = second.path().join("tool");
+        std::fs::write(&tool, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", first.path().display(), second.path().display());
+        assert_eq!(locate("tool", &path), Some(tool.clone()));
+        assert_eq!(locate(tool.to_str().unwrap(), ""), Some(tool));
+        assert_eq!(locate("nothing", &path), None);
+    }
+}

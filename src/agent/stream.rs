@@ -1,0 +1,134 @@
+//! The incremental reader of one attempt's event stream: what was used, what was done, how it ended.
+//!
+//! In: lines as they come, then how the process ended. Out: events and totals. It is tolerant: a line that it does
+//! not know says nothing. It is quick: of most lines it reads no more than their type.
+
+use std::path::Path;
+
+use super::event::{AgentEvent, count};
+use super::usage::of_line;
+use super::{acp, claude, codex, gemini, opencode, qwen};
+use crate::config::Protocol;
+use crate::core::{Ended, EventCounts, Terminal, Usage, UsageSource};
+use crate::sandbox::read_tail;
+
+/// More than is kept of any stream, bytes.
+const MAX_STREAM_BYTES: u64 = 64 << 20;
+
+/// The reader of one attempt.
+pub struct Stream {
+    reader: Reader,
+    events: Vec<AgentEvent>,
+    usage: Usage,
+    counts: EventCounts,
+    end: Option<Terminal>,
+}
+
+enum Reader {
+    Claude(claude::Stream),
+    Codex,
+    Gemini(gemini::Stream),
+    Opencode(opencode::Stream),
+    Qwen(qwen::Stream),
+    Acp(acp::Stream),
+    /// No stream of events: lines may hold a `usage`.
+    Plain,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str, out: &mut Vec<AgentEvent>) {
+        match self {
+            Self::Claude(stream) => stream.line(line, out),
+            Self::Codex => codex::line(line, out),
+            Self::Gemini(stream) => stream.line(line, out),
+            Self::Opencode(stream) => stream.line(line, out),
+            Self::Qwen(stream) => stream.line(line, out),
+            Self::Acp(stream) => stream.line(line, out),
+            Self::Plain => out.extend(of_line(line).map(AgentEvent::Usage)),
+        }
+    }
+}
+
+impl Stream {
+    /// A reader that has read nothing yet.
+    pub fn new(protocol: Protocol) -> Self {
+        let reader = match protocol {
+            Protocol::Claude => Reader::Claude(claude::Stream::default()),
+            Protocol::Codex => Reader::Codex,
+            Protocol::Gemini => Reader::Gemini(gemini::Stream::default()),
+            Protocol::Opencode => Reader::Opencode(opencode::Stream::default()),
+            Protocol::Qwen => Reader::Qwen(qwen::Stream::default()),
+            Protocol::Acp => Reader::Acp(acp::Stream::default()),
+            Protocol::Command | Protocol::Steps => Reader::Plain,
+        };
+        Self { reader, events: Vec::new(), usage: Usage::default(), counts: EventCounts::default(), end: None }
+    }
+
+    /// Reads one line, without its end. Returns the events that it holds, in our words.
+    pub fn line(&mut self, line: &str) -> &[AgentEvent] {
+        self.events.clear();
+        self.reader.line(line, &mut self.events);
+        for event in &self.events {
+            count(&mut self.counts, event);
+            match event {
+                AgentEvent::Usage(usage) => self.usage = self.usage.max(*usage),
+                AgentEvent::End(terminal) => self.end = Some(terminal.clone()),
+                _ => {}
+            }
+        }
+        &self.events
+    }
+
+    /// What the agent says it has used so far: a total, which never shrinks.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// What the stream held so far.
+    pub fn counts(&self) -> EventCounts {
+        self.counts
+    }
+
+    /// True once the agent has said its last word.
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// How the stream ended, given how the process did and the end of its standard error. None where the protocol has
+    /// no such stream.
+    pub fn terminal(&self, ended: &Ended, stderr_tail: &str) -> Option<Terminal> {
+        let said = match &self.reader {
+            Reader::Plain => return None,
+            Reader::Acp(stream) => return Some(stream.terminal(ended, stderr_tail)),
+            Reader::Claude(_) | Reader::Codex => None,
+            Reader::Gemini(_) => gemini::of_exit(ended),
+            Reader::Opencode(stream) => stream.of_exit(ended),
+            Reader::Qwen(_) => qwen::of_exit(ended, stderr_tail),
+        };
+        Some(self.settle(self.end.clone().or(said), ended))
+    }
+
+    /// A good word counts only with a good end and without denials; a bad word counts always.
+    fn settle(&self, said: Option<Terminal>, ended: &Ended) -> Terminal {
+        let denials = u32::try_from(self.counts.denials).unwrap_or(u32::MAX);
+        match (said, ended) {
+            (None | Some(Terminal::Completed), Ended::Signaled { .. }) => Terminal::Crashed,
+            (None, _) => Terminal::NoTerminalEvent,
+            (Some(Terminal::Completed), Ended::Exited { code }) if *code != 0 => {
+                Terminal::Failed { reason: format!("it says that it is done, and its exit status is {code}") }
+            }
+            (Some(Terminal::Completed), _) if denials > 0 => Terminal::Refused { denials },
+            (Some(said), _) => said,
+        }
+    }
+}
+
+/// The usage that a kept stream reports, for attempts whose process was lost. None where it reports none.
+pub fn of_stream(protocol: Protocol, stream: &Path) -> Option<Usage> {
+    let bytes = read_tail(stream, MAX_STREAM_BYTES).ok()?;
+    let mut reader = Stream::new(protocol);
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
+        reader.line(&String::from_utf8_lossy(line));
+    }
+    Some(reader.usage()).filter(|usage| usage.source != UsageSource::None)
+}

@@ -1,0 +1,152 @@
+//! One tool call of an agent inside the walls, with a script of our own in place of a model: it costs nothing, and it
+//! finds the agent whose tools fail silently here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::agents::Env;
+use super::error::CliError;
+use crate::agent::{self, Access, Agent, Attempt, Stream};
+use crate::core::{CallAnswer, Input, Priority, SessionId, Task, TaskId};
+use crate::gateway::{Gateway, Line, Options, PROBE_CONTENT, PROBE_FILE, Upstream};
+use crate::sandbox::{self, Limits, Warden};
+
+/// The slowest agent needs some seconds to start.
+const LIMIT_MS: u64 = 120_000;
+
+/// Has the agent write one file. Returns the line that says that it could.
+///
+/// # Errors
+/// It could not; the message holds its last words.
+pub fn one_tool_call(agent: &Agent, env: &Env, walled: bool) -> Result<String, CliError> {
+    let dir = tempfile::tempdir()?;
+    let (workspace, files) = (dir.path().join("workspace"), dir.path().join("attempt"));
+    std::fs::create_dir(&workspace)?;
+    let (gateway, asks) = gateway()?;
+    let gateway = Arc::new(gateway);
+    let answering = grant_all(Arc::clone(&gateway), asks);
+    let upstream = Upstream::Scripted { dir: workspace.clone() };
+    let providers = ["anthropic", "openai", "gemini"].map(|name| (name.to_owned(), upstream.clone()));
+    let line = gateway.open(Line {
+        task: TaskId::new("check"),
+        attempt: 1,
+        upstreams: BTreeMap::from(providers),
+        price: None,
+        model: agent.model.clone(),
+    });
+    let access = Access { base_url: line.base_url.clone(), key: "maestro-ci".to_owned() };
+    let tried = run(agent, env, walled, &workspace, &files, &access);
+    line.close();
+    drop(line);
+    drop(gateway);
+    // Its channel is closed with the gateway.
+    let _ = answering.join();
+    let words = tried?;
+    let written = std::fs::read_to_string(workspace.join(PROBE_FILE)).unwrap_or_default();
+    if written.trim() == PROBE_CONTENT.trim() {
+        return Ok(format!(
+            "            {}: a tool call works{}",
+            agent.name,
+            if walled { " inside the walls" } else { "" }
+        ));
+    }
+    let message =
+        format!("agent `{}` cannot use its tools here: it was told to write a file and did not\n{words}", agent.name);
+    Err(CliError::setup(message)
+        .hint("look at its last words above; `sandbox.read` and `sandbox.write` widen the walls"))
+}
+
+/// A gateway, and what it asks.
+fn gateway() -> Result<(Gateway, Receiver<Input>), CliError> {
+    let (send, asks) = channel();
+    let send = Mutex::new(send);
+    let tell = move |input| {
+        if let Ok(send) = send.lock() {
+            // Nobody listens any more where the check is over.
+            let _ = send.send(input);
+        }
+    };
+    let options = Options { stall: Duration::from_millis(LIMIT_MS), ..Options::default() };
+    Ok((Gateway::start(options, Arc::new(tell))?, asks))
+}
+
+/// A script costs nothing, so every call may go out.
+fn grant_all(gateway: Arc<Gateway>, asks: Receiver<Input>) -> std::thread::JoinHandle<()> {
+    let gateway = Arc::downgrade(&gateway);
+    std::thread::spawn(move || {
+        for input in asks {
+            if let (Input::CallAsked { call, ask, .. }, Some(gateway)) = (input, gateway.upgrade()) {
+                gateway.answer(call, CallAnswer::Granted { max_output_tokens: ask.output_tokens });
+            }
+        }
+    })
+}
+
+/// Runs the agent to its end; its last words come back.
+fn run(
+    agent: &Agent,
+    env: &Env,
+    walled: bool,
+    workspace: &Path,
+    files: &Path,
+    access: &Access,
+) -> Result<String, CliError> {
+    let real_home = env.get("HOME").map(Path::new);
+    let home = sandbox::make_home(&files.with_file_name("private"), real_home, None, None)?;
+    let (session, task) = (SessionId::from("check"), task());
+    let attempt = Attempt {
+        session: &session,
+        task: &task,
+        number: 1,
+        prompt: &format!("Write the file {PROBE_FILE} with the content `{PROBE_CONTENT}`."),
+        role: None,
+        workspace,
+        dir: files,
+        home: &home.home,
+        access: Some(access),
+    };
+    let private = home.env();
+    let child_env = |own: &[(&str, String)]| {
+        let private = private.iter().filter(|&&(name, _)| walled && own.iter().all(|&(other, _)| other != name));
+        let extra: Vec<(&str, String)> = private.cloned().chain(own.iter().cloned()).collect();
+        sandbox::child_env(env.0.iter().cloned(), &agent.env_pass, &extra)
+    };
+    let limits = Limits { wall_ms: LIMIT_MS, grace_ms: 1000, linger_ms: 2000, ..Limits::default() };
+    let write = [workspace.to_owned(), home.home.clone(), home.tmp.clone()];
+    let read = std::iter::once(files.to_owned()).chain(home.links.clone()).collect::<Vec<_>>();
+    let walls = walled.then(|| sandbox::standard_walls(&env.0, &read, &write, &[]));
+    let order = agent::order(agent, &attempt, child_env, limits, walls)?;
+    let warden = Warden::start(&order)?;
+    let stopper = warden.stopper();
+    let mut stream = Stream::new(agent.protocol);
+    let report = warden.wait(|line| {
+        stream.line(line);
+        if stream.has_ended() {
+            stopper.result_is_in();
+        }
+    })?;
+    let report = agent::report(agent, files, report, &stream);
+    Ok(format!("it ended: {} ({:?})\n{}", report.ended, report.terminal, report.stderr_tail))
+}
+
+fn task() -> Task {
+    Task {
+        id: TaskId::new("check"),
+        title: "prove that tools work".to_owned(),
+        epic: String::new(),
+        description: String::new(),
+        requirements: Vec::new(),
+        acceptance: Vec::new(),
+        depends_on: Vec::new(),
+        reasons: BTreeMap::new(),
+        role: "general-purpose".to_owned(),
+        owns: Vec::new(),
+        priority: Priority::P2,
+        no_op: false,
+        steps: None,
+        line: 1,
+    }
+}

@@ -1,0 +1,1 @@
+"""The parts of the fake agent; ../agent.py is the program."""

@@ -1,0 +1,183 @@
+//! Model calls against the core alone: random limits, random calls, servers that lie. What the reservation rule
+//! promises must hold at every record: used and under way stays within every limit that was not lied about.
+
+use maestro_ci::core::*;
+use proptest::prelude::*;
+use proptest::strategy::Strategy as _;
+
+use crate::{session, settings};
+
+/// A call, as a test makes it up.
+#[derive(Clone, Debug)]
+struct Call {
+    task: usize,
+    input: u64,
+    output: u64,
+    /// Percent of its worst case that it uses in the end.
+    uses: u64,
+    /// True: it ends before the next one asks.
+    ends_at_once: bool,
+}
+
+fn call() -> impl proptest::strategy::Strategy<Value = Call> {
+    (0..3usize, 1..2000u64, 1..2000u64, 0..=100u64, any::<bool>())
+        .prop_map(|(task, input, output, uses, ends_at_once)| Call { task, input, output, uses, ends_at_once })
+}
+
+fn limits() -> impl proptest::strategy::Strategy<Value = (Option<u64>, Option<u64>, Option<u64>)> {
+    (prop::option::of(1..20_000u64), prop::option::of(1..40u64), prop::option::of(1..50_000u64))
+}
+
+fn budget((max_tokens, max_api_calls, max_cost_microusd): (Option<u64>, Option<u64>, Option<u64>)) -> Budget {
+    Budget { max_tokens, max_api_calls, max_cost_microusd, ..Budget::default() }
+}
+
+const PRICE: Price = Price { input: 3_000_000, cached_input: 300_000, cache_write: 3_750_000, output: 15_000_000 };
+
+/// A state with three attempts running.
+struct Bench {
+    state: State,
+    under_way: Vec<(TaskId, u64, Spend, u64)>,
+}
+
+impl Bench {
+    fn new(session_budget: Budget, task_budget: Budget) -> Self {
+        let plan = crate::plan(["T-1", "T-2", "T-3"].map(|id| crate::task(id, &[])).to_vec());
+        let settings = Settings { budget: session_budget, task_budget, jobs: 3, ..settings() };
+        let mut bench = Self { state: State::default(), under_way: Vec::new() };
+        bench.input(Input::Start(Box::new(session(settings, &plan)), Box::new(plan.clone())));
+        bench.settle();
+        bench.input(Input::Done(EffectKey::Setup, Outcome::Done));
+        bench.settle();
+        for task in ["T-1", "T-2", "T-3"] {
+            bench.input(Input::Done(EffectKey::Prepare { task: task.into(), attempt: 1 }, Outcome::Done));
+        }
+        bench
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Event> {
+        let at = At { elapsed_ms: self.state.at.elapsed_ms, wall_ms: 0 };
+        let events = step(&self.state, at, input);
+        for event in events.clone() {
+            self.state.apply(&Record { seq: self.state.seq + 1, at, event }).unwrap();
+        }
+        events
+    }
+
+    fn settle(&mut self) {
+        while !self.input(Input::Continue).is_empty() {}
+    }
+
+    fn runs(&self, task: &TaskId) -> bool {
+        self.state.ledger.leases.contains_key(&(task.clone(), 1))
+    }
+
+    /// Asks; a call that is let out is under way.
+    fn ask(&mut self, number: u64, call: &Call) {
+        let task = TaskId::new(format!("T-{}", call.task + 1));
+        if !self.runs(&task) {
+            return;
+        }
+        let ask = CallAsk {
+            model: "m".to_owned(),
+            input_tokens: call.input,
+            output_tokens: call.output,
+            min_output_tokens: call.output.min(256),
+            price: Some(PRICE),
+        };
+        let events = self.input(Input::CallAsked { task: task.clone(), attempt: 1, call: number, ask });
+        assert!(
+            events.iter().any(|e| matches!(e, Event::CallStarted { .. } | Event::CallRefused { .. })),
+            "every call is answered: {events:?}"
+        );
+        for event in &events {
+            if let Event::CallStarted { reserved, max_output_tokens, .. } = event {
+                assert!(*max_output_tokens <= call.output, "a cap is never raised");
+                self.under_way.push((task.clone(), number, *reserved, call.uses));
+            }
+        }
+    }
+
+    /// Ends the oldest call under way with a share of its worst case.
+    fn end(&mut self) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let (task, call, worst, uses) = self.under_way.remove(0);
+        let part = |n: u64| n * uses / 100;
+        let usage = Usage {
+            input_tokens: part(worst.tokens),
+            api_calls: 1,
+            cost_microusd: part(worst.cost_microusd),
+            source: UsageSource::Gateway,
+            ..Usage::default()
+        };
+        self.input(Input::CallEnded { task, attempt: 1, call, usage, fault: None });
+    }
+
+    fn check(&self) {
+        let settings = self.state.settings().unwrap();
+        assert_eq!(settings.budget.exceeded(&self.state.ledger.out()), None);
+        for (task, attempt) in self.state.ledger.leases.keys() {
+            let out = self.state.ledger.out_of(task, *attempt).unwrap();
+            assert_eq!(settings.task_budget.exceeded(&out), None, "{task}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn no_mix_of_calls_goes_over_a_limit(session in limits(), task in limits(), calls in prop::collection::vec(call(), 1..60)) {
+        let mut bench = Bench::new(budget(session), budget(task));
+        for (number, call) in (1..).zip(&calls) {
+            bench.ask(number, call);
+            bench.check();
+            if call.ends_at_once {
+                bench.end();
+                bench.check();
+            }
+        }
+        while !bench.under_way.is_empty() {
+            bench.end();
+            bench.check();
+        }
+    }
+}
+
+#[test]
+fn a_call_is_capped_to_what_is_left_and_refused_where_that_is_too_little() {
+    let mut bench = Bench::new(Budget { max_tokens: Some(2000), ..Budget::default() }, Budget::default());
+    let call = |input, output| Call { task: 0, input, output, uses: 100, ends_at_once: true };
+    bench.ask(1, &call(1000, 4000));
+    assert_eq!(bench.under_way[0].2.tokens, 2000, "capped to what is left");
+    bench.end();
+    bench.ask(2, &call(10, 10));
+    assert!(bench.under_way.is_empty(), "nothing is left");
+    assert!(matches!(bench.state.stop, Some(StopCause::Budget { resource: Resource::Tokens, soft: true, .. })));
+}
+
+#[test]
+fn a_call_without_a_price_is_let_out_only_as_configured() {
+    let ask = |unknown_cost, max_tokens| {
+        let budget = Budget { max_cost_microusd: Some(1_000_000), max_tokens, ..Budget::default() };
+        let mut bench = Bench::new(budget, Budget::default());
+        if let Some(started) = &mut bench.state.started {
+            started.settings.unknown_cost = unknown_cost;
+        }
+        let ask = CallAsk {
+            model: "nobody-knows".to_owned(),
+            input_tokens: 10,
+            output_tokens: 10,
+            min_output_tokens: 1,
+            price: None,
+        };
+        let events = bench.input(Input::CallAsked { task: "T-1".into(), attempt: 1, call: 1, ask });
+        matches!(events[0], Event::CallStarted { .. })
+    };
+    assert!(ask(UnknownCost::Allow, None));
+    assert!(ask(UnknownCost::TokenCap, Some(1000)));
+    assert!(!ask(UnknownCost::TokenCap, None));
+    assert!(!ask(UnknownCost::Fail, Some(1000)));
+}

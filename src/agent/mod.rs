@@ -158,6 +158,11 @@ pub fn order(
     let task = TaskFile { session: attempt.session, attempt: attempt.number, task: attempt.task };
     write_atomic(&task_file, &serde_json::to_vec_pretty(&task)?)?;
     let invocation = invocation(agent, attempt)?;
+    let mut walls = walls;
+    if let (Some(walls), Protocol::Acp) = (&mut walls, agent.protocol) {
+        // The client's side of this protocol is this binary, behind the walls like the agent.
+        walls.read.push(std::env::current_exe()?);
+    }
     let mut own = vec![
         ("MAESTRO_SESSION", attempt.session.to_string()),
         ("MAESTRO_TASK", attempt.task.id.to_string()),

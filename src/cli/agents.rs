@@ -2,6 +2,7 @@
 //! their model calls go. A misspelt or missing agent is an error, never another agent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::flags::RunArgs;
@@ -94,7 +95,7 @@ fn find(name: &str, config: &Config) -> Option<Agent> {
 fn named(name: &str, args: &RunArgs, config: &Config) -> Result<Agent, CliError> {
     if let Some(mut agent) = find(name, config) {
         agent.model = args.model.clone().or(agent.model);
-        return Ok(agent);
+        return check_model(agent);
     }
     let known: BTreeSet<&str> = config.agents.keys().map(String::as_str).chain(BUILT_IN).collect();
     let near = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
@@ -104,6 +105,18 @@ fn named(name: &str, args: &RunArgs, config: &Config) -> Result<Agent, CliError>
         |near| format!("did you mean `{near}`?"),
     );
     Err(CliError::setup(format!("there is no agent `{name}`")).hint(hint))
+}
+
+/// opencode serves many providers, and its models are named after them.
+fn check_model(agent: Agent) -> Result<Agent, CliError> {
+    match &agent.model {
+        Some(model) if agent.protocol == Protocol::Opencode && !model.contains('/') => {
+            let message =
+                format!("agent `{}`: opencode takes its model as `provider/model`, not as `{model}`", agent.name);
+            Err(CliError::usage(message).hint(format!("anthropic/{model}, openai/{model} or google/{model}?")))
+        }
+        _ => Ok(agent),
+    }
 }
 
 /// Our environment, as far as it says where agents and their APIs are.
@@ -119,6 +132,15 @@ impl Env {
     /// A variable that is set and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(k, v)| k == name && !v.is_empty()).map(|(_, v)| v.as_str())
+    }
+
+    /// Paths of the configuration, with a leading `~/` as the user's home.
+    pub fn expand(&self, paths: &[String]) -> Vec<PathBuf> {
+        let expand = |path: &String| match (path.strip_prefix("~/"), self.get("HOME")) {
+            (Some(rest), Some(home)) => Path::new(home).join(rest),
+            _ => PathBuf::from(path),
+        };
+        paths.iter().map(expand).collect()
     }
 
     fn path(&self) -> &str {

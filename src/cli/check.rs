@@ -25,7 +25,7 @@ pub fn check(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     let probes = crew.probe(&context.env)?;
     output::print(&agents(&hired, &probes));
     for agent in crew.agents.values().filter(|agent| agent.has_stream()) {
-        output::print(&prove::one_tool_call(agent, &context.env, walled)?);
+        output::print(&prove::one_tool_call(agent, &context.config.sandbox, &context.env, walled)?);
     }
     Ok(Verdict::Passed)
 }

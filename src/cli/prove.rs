@@ -2,7 +2,7 @@
 //! finds the agent whose tools fail silently here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::agents::Env;
 use super::error::CliError;
 use crate::agent::{self, Access, Agent, Attempt, Stream};
+use crate::config::Sandbox;
 use crate::core::{CallAnswer, Input, Priority, SessionId, Task, TaskId};
 use crate::gateway::{Gateway, Line, Options, PROBE_CONTENT, PROBE_FILE, Upstream};
 use crate::sandbox::{self, Limits, Warden};
@@ -21,7 +22,7 @@ const LIMIT_MS: u64 = 120_000;
 ///
 /// # Errors
 /// It could not; the message holds its last words.
-pub fn one_tool_call(agent: &Agent, env: &Env, walled: bool) -> Result<String, CliError> {
+pub fn one_tool_call(agent: &Agent, sandbox: &Sandbox, env: &Env, walled: bool) -> Result<String, CliError> {
     let dir = tempfile::tempdir()?;
     let (workspace, files) = (dir.path().join("workspace"), dir.path().join("attempt"));
     std::fs::create_dir(&workspace)?;
@@ -38,7 +39,8 @@ pub fn one_tool_call(agent: &Agent, env: &Env, walled: bool) -> Result<String, C
         model: agent.model.clone(),
     });
     let access = Access { base_url: line.base_url.clone(), key: "maestro-ci".to_owned() };
-    let tried = run(agent, env, walled, &workspace, &files, &access);
+    let stage = Stage { sandbox, env, walled, workspace: &workspace, files: &files };
+    let tried = stage.run(agent, &access);
     line.close();
     drop(line);
     drop(gateway);
@@ -85,51 +87,62 @@ fn grant_all(gateway: Arc<Gateway>, asks: Receiver<Input>) -> std::thread::JoinH
     })
 }
 
-/// Runs the agent to its end; its last words come back.
-fn run(
-    agent: &Agent,
-    env: &Env,
+/// Where the agent plays.
+struct Stage<'a> {
+    sandbox: &'a Sandbox,
+    env: &'a Env,
     walled: bool,
-    workspace: &Path,
-    files: &Path,
-    access: &Access,
-) -> Result<String, CliError> {
-    let real_home = env.get("HOME").map(Path::new);
-    let home = sandbox::make_home(&files.with_file_name("private"), real_home, None, None)?;
-    let (session, task) = (SessionId::from("check"), task());
-    let attempt = Attempt {
-        session: &session,
-        task: &task,
-        number: 1,
-        prompt: &format!("Write the file {PROBE_FILE} with the content `{PROBE_CONTENT}`."),
-        role: None,
-        workspace,
-        dir: files,
-        home: &home.home,
-        access: Some(access),
-    };
-    let private = home.env();
-    let child_env = |own: &[(&str, String)]| {
-        let private = private.iter().filter(|&&(name, _)| walled && own.iter().all(|&(other, _)| other != name));
-        let extra: Vec<(&str, String)> = private.cloned().chain(own.iter().cloned()).collect();
-        sandbox::child_env(env.0.iter().cloned(), &agent.env_pass, &extra)
-    };
-    let limits = Limits { wall_ms: LIMIT_MS, grace_ms: 1000, linger_ms: 2000, ..Limits::default() };
-    let write = [workspace.to_owned(), home.home.clone(), home.tmp.clone()];
-    let read = std::iter::once(files.to_owned()).chain(home.links.clone()).collect::<Vec<_>>();
-    let walls = walled.then(|| sandbox::standard_walls(&env.0, &read, &write, &[]));
-    let order = agent::order(agent, &attempt, child_env, limits, walls)?;
-    let warden = Warden::start(&order)?;
-    let stopper = warden.stopper();
-    let mut stream = Stream::new(agent.protocol);
-    let report = warden.wait(|line| {
-        stream.line(line);
-        if stream.has_ended() {
-            stopper.result_is_in();
-        }
-    })?;
-    let report = agent::report(agent, files, report, &stream);
-    Ok(format!("it ended: {} ({:?})\n{}", report.ended, report.terminal, report.stderr_tail))
+    workspace: &'a Path,
+    files: &'a Path,
+}
+
+impl Stage<'_> {
+    /// Runs the agent to its end; its last words come back.
+    fn run(&self, agent: &Agent, access: &Access) -> Result<String, CliError> {
+        let Self { sandbox: rules, env, walled, workspace, files } = *self;
+        let real_home = env.get("HOME").map(Path::new);
+        let home = sandbox::make_home(&files.with_file_name("private"), real_home, None, None)?;
+        let (session, task) = (SessionId::from("check"), task());
+        let attempt = Attempt {
+            session: &session,
+            task: &task,
+            number: 1,
+            prompt: &format!("Write the file {PROBE_FILE} with the content `{PROBE_CONTENT}`."),
+            role: None,
+            workspace,
+            dir: files,
+            home: &home.home,
+            access: Some(access),
+        };
+        let private = home.env();
+        let child_env = |own: &[(&str, String)]| {
+            let private = private.iter().filter(|&&(name, _)| walled && own.iter().all(|&(other, _)| other != name));
+            let extra: Vec<(&str, String)> = private.cloned().chain(own.iter().cloned()).collect();
+            let pass: Vec<String> = rules.env_pass.iter().chain(&agent.env_pass).cloned().collect();
+            sandbox::child_env(env.0.iter().cloned(), &pass, &extra)
+        };
+        let limits = Limits { wall_ms: LIMIT_MS, grace_ms: 1000, linger_ms: 2000, ..Limits::default() };
+        let write = [workspace.to_owned(), home.home.clone(), home.tmp.clone()];
+        let write: Vec<PathBuf> = write.into_iter().chain(env.expand(&rules.write)).collect();
+        let read = std::iter::once(files.to_owned())
+            .chain(home.links.clone())
+            .chain(env.expand(&rules.read))
+            .collect::<Vec<_>>();
+        let walls = walled.then(|| sandbox::standard_walls(&env.0, &read, &write, &[]));
+        let order = agent::order(agent, &attempt, child_env, limits, walls)?;
+        let warden = Warden::start(&order)?;
+        let stopper = warden.stopper();
+        let mut stream = Stream::new(agent.protocol);
+        let report = warden.wait(|line| {
+            stream.line(line);
+            if stream.has_ended() {
+                stopper.result_is_in();
+            }
+        })?;
+        let report = agent::report(agent, files, report, &stream);
+        let terminal = report.terminal.map_or_else(|| "no event stream".to_owned(), |t| t.to_string());
+        Ok(format!("it ended: {} ({terminal})\n{}", report.ended, report.stderr_tail))
+    }
 }
 
 fn task() -> Task {

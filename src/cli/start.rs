@@ -182,15 +182,14 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     let Prepared { id, dir, journal, crew, root, base } = prepared;
     let workspaces = Workspaces::new(context.repo.clone(), id.clone(), root, base);
     let sandbox = &context.config.sandbox;
-    let home = std::env::home_dir();
     let world = World::new(WorldOptions {
         workspaces: workspaces.clone(),
         session: dir.clone(),
         agents: crew.hired,
         gateway: gateway_options(context),
         walled: crew.walled,
-        read: sandbox.read.iter().map(|path| expand(path, home.as_deref())).collect(),
-        write: sandbox.write.iter().map(|path| expand(path, home.as_deref())).collect(),
+        read: context.env.expand(&sandbox.read),
+        write: context.env.expand(&sandbox.write),
         never: never(context),
         setup: context.config.workspace.setup.clone(),
         prd_path: context.prd_path.clone(),
@@ -216,14 +215,6 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
 fn never(context: &Context) -> Vec<PathBuf> {
     let runner = ["RUNNER_TEMP", "GITHUB_WORKSPACE"].into_iter().filter_map(|name| context.env.get(name));
     std::iter::once(context.repo.top.clone()).chain(runner.map(PathBuf::from)).collect()
-}
-
-/// A path of the configuration, with a leading `~/` as the user's home.
-fn expand(path: &str, home: Option<&Path>) -> PathBuf {
-    match (path.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(path),
-    }
 }
 
 fn gateway_options(context: &Context) -> Option<gateway::Options> {

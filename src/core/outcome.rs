@@ -155,6 +155,20 @@ pub enum Terminal {
     NoTerminalEvent,
 }
 
+impl fmt::Display for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::Failed { reason } => write!(f, "failed: {reason}"),
+            Self::Refused { denials } => write!(f, "refused: {denials} tool calls were denied"),
+            Self::Limited { which } => write!(f, "limited: {which}"),
+            Self::Unavailable { why, .. } => write!(f, "unavailable: {why}"),
+            Self::Crashed => f.write_str("crashed"),
+            Self::NoTerminalEvent => f.write_str("no terminal event"),
+        }
+    }
+}
+
 /// What an event stream held, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -1,6 +1,7 @@
 //! The two kinds of work that run under a warden: an agent on its task, a gate on a tree.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::housing::{Housing, Tenant, attempt_limits, gate_limits, with_own};
@@ -83,7 +84,7 @@ impl Launch {
         let name = Workspaces::name_of(&task.id, self.attempt);
         let workspace = world.options.workspaces.tree_dir(&name);
         let env_pass: Vec<String> = hired.env_pass(world.options.env_pass.iter(), line.is_some());
-        let read = [dir.clone()];
+        let read: Vec<PathBuf> = std::iter::once(dir.clone()).chain(hired.program_files(&world.options.env)).collect();
         let tenant = Tenant { name: &name, tree: &workspace, read: &read, env_pass: &env_pass };
         let housing = world.house(&tenant)?;
         let access =

@@ -64,6 +64,14 @@ pub struct Hired {
 }
 
 impl Hired {
+    /// Its program, as it is named and where that leads: `PATH` need not hold it.
+    pub(super) fn program_files(&self, env: &[(String, String)]) -> Vec<PathBuf> {
+        let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
+        let Some(program) = self.agent.locate(path) else { return Vec::new() };
+        let real = program.canonicalize().ok();
+        std::iter::once(program).chain(real).collect()
+    }
+
     /// Variables that its process may see: keys only where no gateway holds them.
     pub(super) fn env_pass<'a>(&self, common: impl Iterator<Item = &'a String>, behind_gateway: bool) -> Vec<String> {
         let keys = agent::key_variables(self.agent.protocol).iter().filter(|_| !behind_gateway);

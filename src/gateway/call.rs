@@ -196,10 +196,11 @@ impl Call {
         }
     }
 
-    /// A part of the response came.
-    pub(super) fn feed(&self, bytes: &[u8]) {
-        if let Stage::Answered(seen) = &mut lock(&self.inner).stage {
-            seen.feed(bytes);
+    /// A part of the response came. True where it was the end of the response's own account: all it used is known.
+    pub(super) fn feed(&self, bytes: &[u8]) -> bool {
+        match &mut lock(&self.inner).stage {
+            Stage::Answered(seen) => seen.feed(bytes),
+            _ => false,
         }
     }
 

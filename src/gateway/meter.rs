@@ -58,6 +58,11 @@ impl Meter {
         }
     }
 
+    /// True where its own end was seen, and its usage with it.
+    pub(super) fn is_done(&self) -> bool {
+        self.reader.tally.complete && self.reader.tally.is_final
+    }
+
     /// Takes the end of the bytes.
     pub(super) fn finish(mut self) -> Metered {
         match self.shape {

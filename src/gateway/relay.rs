@@ -74,11 +74,9 @@ impl Relay {
             return self.broke(CallTrouble::TooLarge, "the response is larger than a response may be".to_owned());
         };
         self.left = left;
-        if let Some(call) = &self.call {
-            call.feed(data);
-        }
-        // With a known length the agent sees the end in the last part, so the end is told before it goes on.
-        if self.body.is_end_stream() {
+        let told_all = self.call.as_ref().is_some_and(|call| call.feed(data));
+        // An agent that sees the end in this part may ask again at once, so the end is told before it goes on.
+        if told_all || self.body.is_end_stream() {
             self.end(End::Orderly);
         }
         Poll::Ready(Some(Ok(frame)))

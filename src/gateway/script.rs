@@ -83,7 +83,8 @@ fn write_call(tools: &[Tool], dir: &Path) -> Option<Turn> {
         ("Write", json!({"file_path": path, "content": PROBE_CONTENT})),
         ("write_file", json!({"file_path": path, "content": PROBE_CONTENT})),
         ("write", json!({"filePath": path, "content": PROBE_CONTENT})),
-        ("apply_patch", json!({"input": edit})),
+        // Codex and opencode have the same tool with another name for its text.
+        ("apply_patch", json!({"input": edit, "patchText": edit})),
         ("Bash", json!({"command": shell, "description": "Write the probe file"})),
         ("run_shell_command", json!({"command": shell, "description": "Write the probe file", "is_background": false})),
         ("bash", json!({"command": shell, "description": "Write the probe file"})),

@@ -39,13 +39,15 @@ impl Seen {
         Self { cap, status, headers, meter, error: Vec::new() }
     }
 
-    /// A part of the body.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// A part of the body. True where the usage is known for good.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> bool {
         if self.status < 400 {
-            return self.meter.feed(bytes);
+            self.meter.feed(bytes);
+            return self.meter.is_done();
         }
         let left = ERROR_BODY_BYTES.saturating_sub(self.error.len());
         self.error.extend_from_slice(&bytes[..left.min(bytes.len())]);
+        false
     }
 
     fn fault(&self) -> CallFault {

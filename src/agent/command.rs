@@ -17,13 +17,14 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     invocation
 }
 
-/// The variables by which tools find their API, for all providers.
+/// The variables by which tools find their API and its key, for every provider that is served.
 fn every_provider(access: &Access) -> Vec<(String, String)> {
     let places = [
-        ("ANTHROPIC_BASE_URL", access.anthropic()),
-        ("OPENAI_BASE_URL", access.openai()),
-        ("GOOGLE_GEMINI_BASE_URL", access.gemini()),
+        ("anthropic", "ANTHROPIC_BASE_URL", access.anthropic(), "ANTHROPIC_API_KEY"),
+        ("openai", "OPENAI_BASE_URL", access.openai(), "OPENAI_API_KEY"),
+        ("gemini", "GOOGLE_GEMINI_BASE_URL", access.gemini(), "GEMINI_API_KEY"),
     ];
-    let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"].map(|name| (name, access.key.clone()));
-    places.into_iter().chain(keys).map(|(name, value)| (name.to_owned(), value)).collect()
+    let served = places.into_iter().filter(|(provider, ..)| access.serves(provider));
+    let variables = served.flat_map(|(_, place, url, key)| [(place, url), (key, access.key.clone())]);
+    variables.map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -42,6 +42,9 @@ pub use stream::{Stream, of_stream};
 /// Bytes of standard error that a report carries.
 const STDERR_TAIL_BYTES: u64 = 2048;
 
+/// The variables that say where an agent finds the API, where it talks to it itself.
+pub const ADDRESS_VARIABLES: [&str; 3] = ["ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"];
+
 /// How an agent behind the gateway reaches its API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
@@ -49,9 +52,16 @@ pub struct Access {
     pub base_url: String,
     /// What takes the place of a key.
     pub key: String,
+    /// The providers that it serves: `anthropic`, `openai`, `gemini`.
+    pub providers: Vec<String>,
 }
 
 impl Access {
+    /// True where calls to this provider go through.
+    fn serves(&self, provider: &str) -> bool {
+        self.providers.iter().any(|own| own == provider)
+    }
+
     /// Plays the part of `https://api.anthropic.com`.
     fn anthropic(&self) -> String {
         format!("{}/anthropic", self.base_url)
@@ -220,10 +230,10 @@ fn reach_loopback(env: &mut Vec<(String, String)>) {
     }
 }
 
-/// Puts the warden's report and what the stream said together.
-pub fn report(agent: &Agent, attempt_dir: &Path, report: Report, stream: &Stream) -> AgentReport {
+/// Puts the warden's report and what the stream said together. `metered`: its calls went through the gateway.
+pub fn report(agent: &Agent, attempt_dir: &Path, report: Report, stream: &Stream, metered: bool) -> AgentReport {
     let mut usage = stream.usage();
-    if agent.protocol != Protocol::Steps && !usage.is_reported() {
+    if !metered && agent.protocol != Protocol::Steps && !usage.is_reported() {
         // An agent that says nothing about its calls made at least one; budgets of calls still bind it.
         usage.api_calls = usage.api_calls.max(1);
     }
@@ -232,6 +242,7 @@ pub fn report(agent: &Agent, attempt_dir: &Path, report: Report, stream: &Stream
     AgentReport {
         duration_ms: report.duration_ms,
         usage,
+        metered,
         terminal: stream.terminal(&report.ended, &stderr_tail),
         events: stream.counts(),
         leaked_processes: report.leaked_processes,
@@ -315,7 +326,11 @@ mod tests {
 
     #[test]
     fn behind_the_gateway_every_agent_knows_the_way_and_no_proxy_is_in_it() {
-        let access = Access { base_url: "http://127.0.0.1:9/bearer".to_owned(), key: "placeholder".to_owned() };
+        let access = Access {
+            base_url: "http://127.0.0.1:9/bearer".to_owned(),
+            key: "placeholder".to_owned(),
+            providers: ["anthropic", "openai", "gemini"].map(str::to_owned).to_vec(),
+        };
         for agent in agents() {
             let (order, _) = ordered(&agent, Some(&access));
             let told = |word: &str| {

@@ -50,12 +50,13 @@ fn config(model: Option<&str>, access: Option<&Access>) -> Value {
 fn providers(model: Option<&str>, access: &Access) -> Map<String, Value> {
     let chosen = model.and_then(|model| model.split_once('/'));
     let places = [
-        ("anthropic", format!("{}/v1", access.anthropic())),
-        ("openai", access.openai()),
-        ("google", format!("{}/v1beta", access.gemini())),
+        ("anthropic", "anthropic", format!("{}/v1", access.anthropic())),
+        ("openai", "openai", access.openai()),
+        ("google", "gemini", format!("{}/v1beta", access.gemini())),
     ];
-    let wanted = places.into_iter().filter(|(name, _)| chosen.is_none_or(|(own, _)| own == *name));
-    let described = wanted.map(|(name, base_url)| {
+    let wanted =
+        places.into_iter().filter(|(name, ours, _)| access.serves(ours) && chosen.is_none_or(|(own, _)| own == *name));
+    let described = wanted.map(|(name, _, base_url)| {
         let mut provider = json!({ "options": { "baseURL": base_url, "apiKey": access.key } });
         if let Some((_, model)) = chosen {
             provider["models"] = json!({ model: {} });

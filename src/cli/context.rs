@@ -232,7 +232,7 @@ fn load_config(repo: &Repo, base: &Commit, args: &RunArgs, notes: &mut Vec<Strin
 
 /// Flags that set keys of the configuration.
 fn overrides(args: &RunArgs) -> Result<Vec<Override>, CliError> {
-    let mut list = Vec::new();
+    let mut list = args.set_before.iter().map(|set| config::parse_set(set)).collect::<Result<Vec<_>, _>>()?;
     let mut add =
         |origin: &str, key: &str, value: Option<Result<String, config::ConfigError>>| -> Result<(), CliError> {
             if let Some(value) = value {

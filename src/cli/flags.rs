@@ -136,6 +136,9 @@ pub struct RunArgs {
     /// Set a key of the configuration; may be repeated
     #[arg(long, value_name = "KEY=VALUE", env = "MAESTRO_CI_SET")]
     pub set: Vec<String>,
+    /// Settings that a resume takes over; its own flags come after them
+    #[arg(skip)]
+    pub set_before: Vec<String>,
     /// Commit to start from [default: HEAD]
     #[arg(long, value_name = "REV", env = "MAESTRO_CI_BASE")]
     pub base: Option<String>,

@@ -54,9 +54,13 @@ fn kind_of(event: &Event) -> Option<LogKind> {
         | Event::SetupFailed { .. }
         | Event::Stalled { .. } => Some(LogKind::Fault),
         Event::RoundStarted { .. } | Event::GateStarted { .. } | Event::GateEnded { .. } => Some(LogKind::Gate),
-        Event::UsageReported { .. } | Event::AttemptStopping { .. } | Event::StopRequested { .. } => {
-            Some(LogKind::Spend)
-        }
+        Event::UsageReported { .. }
+        | Event::CallWaits { .. }
+        | Event::CallStarted { .. }
+        | Event::CallRefused { .. }
+        | Event::CallEnded { .. }
+        | Event::AttemptStopping { .. }
+        | Event::StopRequested { .. } => Some(LogKind::Spend),
         _ => task_of(event).map(|_| LogKind::Task),
     }
 }
@@ -66,6 +70,10 @@ fn task_of(event: &Event) -> Option<&TaskId> {
         Event::AttemptStarted { task, .. }
         | Event::WorkspaceReady { task, .. }
         | Event::UsageReported { task, .. }
+        | Event::CallWaits { task, .. }
+        | Event::CallStarted { task, .. }
+        | Event::CallRefused { task, .. }
+        | Event::CallEnded { task, .. }
         | Event::AttemptStopping { task, .. }
         | Event::AgentEnded { task, .. }
         | Event::Captured { task, .. }

@@ -30,15 +30,15 @@ pub fn one_tool_call(agent: &Agent, sandbox: &Sandbox, env: &Env, walled: bool) 
     let gateway = Arc::new(gateway);
     let answering = grant_all(Arc::clone(&gateway), asks);
     let upstream = Upstream::Scripted { dir: workspace.clone() };
-    let providers = ["anthropic", "openai", "gemini"].map(|name| (name.to_owned(), upstream.clone()));
+    let providers = ["anthropic", "openai", "gemini"].map(str::to_owned).to_vec();
     let line = gateway.open(Line {
         task: TaskId::new("check"),
         attempt: 1,
-        upstreams: BTreeMap::from(providers),
+        upstreams: providers.iter().map(|name| (name.clone(), upstream.clone())).collect(),
         price: None,
         model: agent.model.clone(),
     });
-    let access = Access { base_url: line.base_url.clone(), key: "maestro-ci".to_owned() };
+    let access = Access { base_url: line.base_url.clone(), key: "maestro-ci".to_owned(), providers };
     let stage = Stage { sandbox, env, walled, workspace: &workspace, files: &files };
     let tried = stage.run(agent, &access);
     line.close();
@@ -139,7 +139,7 @@ impl Stage<'_> {
                 stopper.result_is_in();
             }
         })?;
-        let report = agent::report(agent, files, report, &stream);
+        let report = agent::report(agent, files, report, &stream, true);
         let terminal = report.terminal.map_or_else(|| "no event stream".to_owned(), |t| t.to_string());
         Ok(format!("it ended: {} ({terminal})\n{}", report.ended, report.stderr_tail))
     }

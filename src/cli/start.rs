@@ -150,8 +150,8 @@ pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) ->
     run.model = run.model.or_else(|| flag("model"));
     run.config = run.config.or_else(|| flag("config").map(PathBuf::from));
     run.require_gates |= flag("require-gates").is_some();
-    // Later settings win, so those of the resume go last.
-    run.set = started.set.iter().chain(&run.set).cloned().collect();
+    // Later settings win, so those of the resume go last, its flags among them.
+    run.set_before.clone_from(&started.set);
     run
 }
 

@@ -14,7 +14,7 @@ use super::settings::{CheckpointFrequency, GateKind, Settings};
 use super::state::{SetupState, State, StatusWrite, TaskPhase};
 use super::time::At;
 use super::verdict::Verdict;
-use super::{evidence, verdict_of};
+use super::{evidence, step, verdict_of};
 
 /// The next events, or none.
 pub(super) fn advance(state: &State, at: At) -> Vec<Event> {
@@ -23,6 +23,7 @@ pub(super) fn advance(state: &State, at: At) -> Vec<Event> {
         return Vec::new();
     }
     trouble(state, settings, at)
+        .or_else(|| waiting_call(state, settings))
         .or_else(|| judge::next(state, settings, at))
         .or_else(|| integrate(state))
         .or_else(|| match &state.stop {
@@ -68,6 +69,11 @@ fn trouble(state: &State, settings: &Settings, at: At) -> Option<Vec<Event>> {
     }
     let limit = settings.budget.max_duration_ms.filter(|max| at.elapsed_ms > *max)?;
     stop(StopCause::Budget { resource: Resource::Duration, used: at.elapsed_ms, limit, soft: false })
+}
+
+/// The first waiting call that can be answered now.
+fn waiting_call(state: &State, settings: &Settings) -> Option<Vec<Event>> {
+    state.waiting_calls.iter().find_map(|asked| step::decided(state, settings, asked))
 }
 
 /// Integrations are made one at a time, in the order in which attempts were captured.

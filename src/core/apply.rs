@@ -143,7 +143,8 @@ impl State {
             Event::WorkspaceReady { task, .. } | Event::AgentEnded { task, .. } | Event::Captured { task, .. } => {
                 (task, |p| *p == TaskPhase::Running)
             }
-            Event::CallStarted { task, attempt, .. }
+            Event::CallWaits { task, attempt, .. }
+            | Event::CallStarted { task, attempt, .. }
             | Event::CallRefused { task, attempt, .. }
             | Event::CallEnded { task, attempt, .. }
                 if !self.ledger.leases.contains_key(&(task.clone(), *attempt)) =>
@@ -177,6 +178,7 @@ impl State {
                 self.latest_mut(task, |a| a.limit_ms = *limit_ms);
             }
             Event::UsageReported { .. }
+            | Event::CallWaits { .. }
             | Event::CallStarted { .. }
             | Event::CallRefused { .. }
             | Event::CallEnded { .. } => self.meter(event),

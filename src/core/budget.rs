@@ -43,12 +43,22 @@ impl Resource {
             Self::Tokens => format!("{amount} tokens"),
             Self::ApiCalls => format!("{amount} API calls"),
             Self::Cost => format!("${}.{:06}", amount / 1_000_000, amount % 1_000_000),
-            Self::Memory | Self::Output | Self::Disk => format!("{amount} bytes"),
+            Self::Memory | Self::Output | Self::Disk => show_bytes(amount),
             Self::Processes => format!("{amount} processes"),
             Self::ChangedFiles => format!("{amount} files"),
             Self::ChangedLines => format!("{amount} lines"),
         }
     }
+}
+
+/// Bytes in the largest binary unit of which there is at least one.
+fn show_bytes(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let Some((shift, name)) = units.into_iter().find(|(shift, _)| bytes >> shift > 0) else {
+        return format!("{bytes} bytes");
+    };
+    let tenths = (u128::from(bytes) * 10) >> shift;
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
 impl fmt::Display for Resource {
@@ -280,5 +290,7 @@ mod tests {
     fn amounts_are_shown_with_their_unit() {
         assert_eq!(Resource::Cost.show(1_250_000), "$1.250000");
         assert_eq!(Resource::Duration.show(90_500), "90.500 s");
+        assert_eq!(Resource::Memory.show(1_610_612_736), "1.5 GiB");
+        assert_eq!(Resource::Disk.show(1023), "1023 bytes");
     }
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agent::Unavailability;
 use super::budget::{Resource, Usage};
-use super::outcome::Unavailability;
 
 /// Tokens that a price is given for.
 const PRICED_TOKENS: u128 = 1_000_000;
@@ -61,7 +61,7 @@ fn micro(product: u128) -> u64 {
 }
 
 /// A call that wants to be let out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CallAsk {
     /// The model, as the request names it; untrusted text.
     pub model: String,

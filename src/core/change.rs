@@ -1,16 +1,19 @@
 //! What each kind of event does to a `State`. Called by `apply`, which has checked that the event is legal here.
 
+use super::agent::{AgentReport, Terminal};
 use super::budget::Usage;
 use super::effect::EffectKey;
 use super::event::Event;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
-use super::outcome::{AgentReport, Broken, Capture, Merge};
+use super::outcome::{Broken, Capture, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::{RoundPurpose, SessionStarted, TaskStatus};
+use super::session::{RoundPurpose, SessionStarted, StopCause, TaskStatus};
 use super::settings::Settings;
-use super::state::{AttemptState, Checkpoint, GateRun, Round, SetupState, State, StatusWrite, TaskPhase, TaskState};
+use super::state::{
+    AttemptState, Checkpoint, GateRun, Round, SetupState, State, StatusWrite, TaskPhase, TaskState, WaitingCall,
+};
 use super::time::At;
 
 impl State {
@@ -102,6 +105,7 @@ impl State {
                 report: None,
                 usage: Usage::default(),
                 refusal: None,
+                refused_calls: 0,
                 call_fault: None,
                 capture: None,
                 conflict: None,
@@ -115,11 +119,20 @@ impl State {
     pub(super) fn meter(&mut self, event: &Event) {
         match event {
             Event::UsageReported { task, attempt, usage } => self.ledger.report(task, *attempt, *usage),
+            Event::CallWaits { task, attempt, call, ask } => {
+                let (task, attempt, call, ask) = (task.clone(), *attempt, *call, ask.clone());
+                self.waiting_calls.push(WaitingCall { task, attempt, call, ask });
+            }
             Event::CallStarted { task, attempt, call, reserved, .. } => {
+                self.waiting_calls.retain(|waiting| waiting.call != *call);
                 self.ledger.start_call(task, *attempt, *call, *reserved);
             }
-            Event::CallRefused { task, refusal, .. } => {
-                self.latest_mut(task, |a| a.refusal = Some(refusal.clone()));
+            Event::CallRefused { task, call, refusal, .. } => {
+                self.waiting_calls.retain(|waiting| waiting.call != *call);
+                self.latest_mut(task, |a| {
+                    a.refused_calls += 1;
+                    a.refusal = Some(refusal.clone());
+                });
             }
             Event::CallEnded { task, attempt, call, usage, fault } => {
                 self.ledger.end_call(task, *attempt, *call, *usage);
@@ -131,6 +144,10 @@ impl State {
 
     pub(super) fn end_agent(&mut self, task: &TaskId, attempt: u32, report: &AgentReport, at: At) {
         self.ledger.report(task, attempt, report.usage);
+        if report.metered {
+            self.ledger.meter(task, attempt);
+        }
+        self.waiting_calls.retain(|call| (&call.task, call.attempt) != (task, attempt));
         let used = self.ledger.close(task, attempt);
         if report.is_lost() {
             self.open.push(task.clone());
@@ -138,7 +155,14 @@ impl State {
         self.latest_mut(task, |a| {
             a.ended = Some(at);
             a.usage = used;
-            a.report = Some(report.clone());
+            let mut report = report.clone();
+            if let (Some(refusal), Some(terminal)) = (&a.refusal, &mut report.terminal)
+                && *terminal != Terminal::Completed
+            {
+                // Whatever the agent made of the refusal, our limit is what it stopped at.
+                *terminal = Terminal::Limited { which: refusal.to_string() };
+            }
+            a.report = Some(report);
         });
     }
 
@@ -251,8 +275,14 @@ impl State {
             | EffectKey::Integrate { task, attempt } => {
                 self.ledger.close(task, *attempt);
                 self.integration = self.integration.take().filter(|(t, ..)| t != task);
-                let class = if broken.critical { FaultClass::Critical } else { FaultClass::Environment };
-                self.fail_attempt(task, &Fault::new(class, "broken", broken.message.clone()), at);
+                // What the run itself cut off says nothing about the machine.
+                let stopped = self.stop.as_ref().is_some_and(|stop| matches!(stop, StopCause::Signal { .. }));
+                let (class, reason) = match broken.critical {
+                    true => (FaultClass::Critical, "broken"),
+                    false if stopped => (FaultClass::Lost, "stopped"),
+                    false => (FaultClass::Environment, "broken"),
+                };
+                self.fail_attempt(task, &Fault::new(class, reason, broken.message.clone()), at);
                 self.open.push(task.clone());
             }
             EffectKey::Setup => self.setup = SetupState::Pending,

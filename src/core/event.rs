@@ -4,13 +4,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agent::AgentReport;
 use super::budget::{Reservation, Resource, Usage};
-use super::call::{CallFault, Refusal};
+use super::call::{CallAsk, CallFault, Refusal};
 use super::decision::Decision;
 use super::effect::{EffectKey, LostEffect};
 use super::fault::Fault;
 use super::id::{Commit, GateName, TaskId};
-use super::outcome::{AgentReport, Broken, Capture, GateResult, Merge};
+use super::outcome::{Broken, Capture, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
 use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
@@ -103,6 +104,17 @@ pub enum Event {
         attempt: u32,
         /// The total so far.
         usage: Usage,
+    },
+    /// A call of a model API would fit what is used, and waits for others that are under way.
+    CallWaits {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number, unique in its process.
+        call: u64,
+        /// What it asks for.
+        ask: CallAsk,
     },
     /// A call of a model API was let out.
     CallStarted {
@@ -331,7 +343,11 @@ impl Event {
     pub fn is_metering(&self) -> bool {
         matches!(
             self,
-            Self::UsageReported { .. } | Self::CallStarted { .. } | Self::CallRefused { .. } | Self::CallEnded { .. }
+            Self::UsageReported { .. }
+                | Self::CallWaits { .. }
+                | Self::CallStarted { .. }
+                | Self::CallRefused { .. }
+                | Self::CallEnded { .. }
         )
     }
 }

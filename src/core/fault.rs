@@ -5,9 +5,10 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agent::{AgentReport, Terminal, Unavailability};
 use super::budget::Resource;
-use super::call::CallFault;
-use super::outcome::{AgentReport, Ended, Terminal, Unavailability};
+use super::call::{CallFault, CallTrouble};
+use super::outcome::Ended;
 
 /// What kind of trouble a fault is; decides what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -86,9 +87,18 @@ impl Fault {
         Self { class, reason: reason.to_owned(), message: message.into(), limit: None, resume_after_ms: None }
     }
 
+    /// True where the API asks for a wait, counted from `wall_ms`, that is left to another agent or a later run.
+    pub fn waits_long(&self, wall_ms: i64) -> bool {
+        self.resume_after_ms.is_some_and(|at| at.saturating_sub(wall_ms) > MAX_HINTED_MS)
+    }
+
     /// An attempt went over one of its limits.
     pub fn over_limit(resource: Resource, used: u64, limit: u64) -> Self {
-        let message = format!("the attempt used {} of at most {}", resource.show(used), resource.show(limit));
+        let message = format!(
+            "the attempt went over its limit of {resource}: {} of {}",
+            resource.show(used),
+            resource.show(limit)
+        );
         let reason = resource.to_string().replace(' ', "_");
         Self { limit: Some(LimitHit { resource, used, limit }), ..Self::new(FaultClass::Budget, &reason, message) }
     }
@@ -101,6 +111,8 @@ impl Fault {
     }
 }
 
+/// Longest wait that an API may ask for and a run sits out, milliseconds.
+const MAX_HINTED_MS: i64 = 300_000;
 /// `EX_TEMPFAIL` of sysexits.h: the caller is invited to try again.
 const EX_TEMPFAIL: i32 = 75;
 /// POSIX shells: found, but not executable.
@@ -129,12 +141,12 @@ const TRANSIENT_PHRASES: [&str; 14] = [
 /// The fault of an agent that ended, if it is one: how its process ended first, then how its event stream ended, then
 /// what the gateway saw of its last call. A green exit of a command is never a fault here, whatever its log says.
 pub fn of_agent(report: &AgentReport, last_call: Option<&CallFault>) -> Option<Fault> {
-    if !ended_by_itself(&report.ended) {
-        return of_ending(report);
-    }
-    let found = of_stream(report);
-    // What the API said is better known than what the agent made of it.
-    let unserved = last_call.filter(|_| found.is_some()).and_then(unserved);
+    let found = if ended_by_itself(&report.ended) { of_stream(report) } else { of_ending(report) };
+    // What the API said is better known than what the agent made of it, also where it waited for the API until it was
+    // ended itself.
+    let blames_agent =
+        found.as_ref().is_some_and(|f| f.class == FaultClass::Implementation || ended_by_itself(&report.ended));
+    let unserved = last_call.filter(|_| blames_agent).and_then(unserved);
     unserved.or(found)
 }
 
@@ -238,8 +250,11 @@ fn of_exit(report: &AgentReport) -> Option<Fault> {
 
 /// The fault behind a last call that the API did not serve.
 fn unserved(call: &CallFault) -> Option<Fault> {
-    let status = call.status.map(|s| format!(" (HTTP {s})")).unwrap_or_default();
+    let status = call.status.filter(|s| *s >= 400).map(|s| format!(" (HTTP {s})")).unwrap_or_default();
     let message = format!("the model API did not serve the agent's last call{status}: {}", call.message);
+    if call.trouble == CallTrouble::Cut {
+        return Some(Fault::new(FaultClass::Transient, "cut", message));
+    }
     Some(unavailable(call.unavailability()?, call.resume_after_ms, &message))
 }
 

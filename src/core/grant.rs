@@ -4,8 +4,19 @@
 use super::budget::{Resource, Spend};
 use super::call::{CallAsk, Refusal, Scope};
 use super::id::TaskId;
+use super::ledger::Lease;
 use super::settings::{Settings, UnknownCost};
 use super::state::State;
+
+/// The budget's answer to a call.
+pub(super) enum Answer {
+    /// It may go out.
+    Granted(Grant),
+    /// It would fit, once calls under way have ended and taken less than their worst case.
+    Waits,
+    /// It must not go out.
+    Refused(Refusal),
+}
 
 /// A call that may go out.
 pub(super) struct Grant {
@@ -16,24 +27,29 @@ pub(super) struct Grant {
 }
 
 /// Asks the budget for a call of a running attempt.
-pub(super) fn grant(
-    state: &State,
-    settings: &Settings,
-    task: &TaskId,
-    attempt: u32,
-    ask: &CallAsk,
-) -> Result<Grant, Refusal> {
+pub(super) fn ask(state: &State, settings: &Settings, task: &TaskId, attempt: u32, ask: &CallAsk) -> Answer {
     let hard_stop = state.stop.as_ref().is_some_and(|s| !s.is_soft());
     if hard_stop || state.latest(task).is_none_or(|a| a.stopping) {
-        return Err(Refusal::Stopping);
+        return Answer::Refused(Refusal::Stopping);
     }
-    if ask.price.is_none() {
-        check_unpriced(settings, ask)?;
+    if let (None, Err(refusal)) = (&ask.price, check_unpriced(settings, ask)) {
+        return Answer::Refused(refusal);
     }
     let earlier = state.tasks.get(task).map(|t| t.usage().spend()).unwrap_or_default();
-    let of_task = earlier.plus(state.ledger.out_of(task, attempt).unwrap_or_default());
-    let scopes =
-        [(Scope::Session, &settings.budget, state.ledger.out()), (Scope::Task, &settings.task_budget, of_task)];
+    let lease = state.ledger.leases.get(&(task.clone(), attempt));
+    let of_task = |of_lease: Option<Spend>| earlier.plus(of_lease.unwrap_or_default());
+    let refusal = match grant(settings, ask, state.ledger.out(), of_task(lease.map(Lease::out))) {
+        Ok(grant) => return Answer::Granted(grant),
+        Err(refusal) => refusal,
+    };
+    let under_way = state.ledger.leases.values().any(|lease| !lease.calls.is_empty());
+    let used = grant(settings, ask, state.ledger.used(), of_task(lease.map(|l| l.used().spend())));
+    if under_way && used.is_ok() { Answer::Waits } else { Answer::Refused(refusal) }
+}
+
+/// Lets a call out where what is `used` in the session and by its task leaves room for it.
+fn grant(settings: &Settings, ask: &CallAsk, of_session: Spend, of_task: Spend) -> Result<Grant, Refusal> {
+    let scopes = [(Scope::Session, &settings.budget, of_session), (Scope::Task, &settings.task_budget, of_task)];
     let mut output = ask.output_tokens.max(ask.min_output_tokens);
     for (scope, budget, used) in scopes {
         for resource in Resource::SPENT {

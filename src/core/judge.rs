@@ -1,13 +1,14 @@
 //! Judging attempts that ended: settled, failed, or fit to be integrated. Nothing an agent says decides; only how
 //! its process ended, what it left behind and what the rules allow.
 
+use super::agent::{AgentReport, Terminal};
 use super::budget::Resource;
 use super::call::Refusal;
 use super::decision::Decision;
 use super::event::Event;
 use super::fault::{self, Fault, FaultClass, LimitHit};
 use super::id::TaskId;
-use super::outcome::{AgentReport, Capture, Ended, Terminal};
+use super::outcome::{Capture, Ended};
 use super::plan::Task;
 use super::recovery::{self, Recovery, Situation};
 use super::session::{StopCause, TaskStatus};

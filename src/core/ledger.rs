@@ -26,7 +26,7 @@ impl Lease {
     }
 
     /// Used, and what calls under way may still take.
-    fn out(&self) -> Spend {
+    pub(super) fn out(&self) -> Spend {
         self.calls.values().fold(self.used().spend(), |sum, call| sum.plus(*call))
     }
 }
@@ -69,6 +69,11 @@ impl Ledger {
     /// Takes note of what a running attempt says it has used so far.
     pub fn report(&mut self, task: &TaskId, attempt: u32, usage: Usage) {
         self.change(task, attempt, |lease| lease.reported = lease.reported.max(usage));
+    }
+
+    /// Every call of this attempt goes through the gateway: what that counted is all, even where it is nothing.
+    pub fn meter(&mut self, task: &TaskId, attempt: u32) {
+        self.change(task, attempt, |lease| lease.counted.source = UsageSource::Gateway);
     }
 
     /// A call is let out: until it ends it counts at its worst case.

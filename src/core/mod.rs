@@ -4,6 +4,7 @@
 //! It knows no clock, environment, file system, process or thread; the driver lends it all of these as data.
 
 mod advance;
+pub mod agent;
 mod apply;
 pub mod budget;
 pub mod call;
@@ -32,6 +33,7 @@ pub mod time;
 pub mod verdict;
 mod verdict_of;
 
+pub use agent::{AgentReport, EventCounts, Terminal, Unavailability};
 pub use apply::{Illegal, replay};
 pub use budget::{Budget, Reservation, Resource, Spend, Usage, UsageSource};
 pub use call::{CallAnswer, CallAsk, CallFault, CallTrouble, Price, Refusal, Scope};
@@ -41,10 +43,7 @@ pub use event::{Event, JOURNAL_VERSION, Record};
 pub use evidence::{RequirementResult, RequirementStatus};
 pub use fault::{Fault, FaultClass, LimitHit};
 pub use id::{Commit, GateName, RequirementId, SessionId, TaskId};
-pub use outcome::{
-    AgentReport, Broken, Capture, Ended, EventCounts, FileChange, GateResult, GateStatus, Merge, Outcome, Terminal,
-    TestCase, TestStatus, Unavailability,
-};
+pub use outcome::{Broken, Capture, Ended, FileChange, GateResult, GateStatus, Merge, Outcome, TestCase, TestStatus};
 pub use plan::{Cycle, Epic, Plan, Task};
 pub use prd::{
     Approval, Check, Confidence, Criterion, CriterionKind, Prd, Priority, Requirement, Status, TaskSpec, Warning,

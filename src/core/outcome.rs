@@ -6,7 +6,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::budget::Usage;
+use super::agent::AgentReport;
+use super::budget::Resource;
 use super::id::Commit;
 
 /// How a process tree ended.
@@ -88,10 +89,10 @@ impl fmt::Display for Ended {
             Self::Idle { .. } => f.write_str("idle"),
             Self::NoOutput { .. } => f.write_str("no output"),
             Self::Lingered => f.write_str("ended after its result"),
-            Self::Memory { .. } => f.write_str("memory"),
-            Self::Processes { .. } => f.write_str("processes"),
-            Self::Output { .. } => f.write_str("output"),
-            Self::Disk { .. } => f.write_str("disk"),
+            Self::Memory { used, limit } => over(f, Resource::Memory, *used, *limit),
+            Self::Processes { used, limit } => over(f, Resource::Processes, *used, *limit),
+            Self::Output { used, limit } => over(f, Resource::Output, *used, *limit),
+            Self::Disk { used, limit } => over(f, Resource::Disk, *used, *limit),
             Self::Stopped => f.write_str("stopped"),
             Self::NotStarted { .. } => f.write_str("not started"),
             Self::Lost => f.write_str("lost"),
@@ -99,146 +100,8 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Why a model API does not serve an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Unavailability {
-    /// The key is missing, wrong or without the right.
-    Auth,
-    /// A quota or a credit is used up.
-    Quota,
-    /// Too many requests, or the API is overloaded.
-    Rate,
-}
-
-impl fmt::Display for Unavailability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auth => "auth",
-            Self::Quota => "quota",
-            Self::Rate => "rate",
-        })
-    }
-}
-
-/// How an agent's own event stream ended. Its word on itself: it can make an attempt fail, never make it pass.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum Terminal {
-    /// It says that it is done.
-    Completed,
-    /// It says that it failed.
-    Failed {
-        /// Why, in its words; untrusted text.
-        reason: String,
-    },
-    /// It ended after some of its tool calls were denied.
-    Refused {
-        /// How many.
-        denials: u32,
-    },
-    /// It stopped at a limit of its own, or at ours.
-    Limited {
-        /// Which, in its words; untrusted text.
-        which: String,
-    },
-    /// The model API did not serve it.
-    Unavailable {
-        /// Why.
-        why: Unavailability,
-        /// Earliest moment at which trying again makes sense, milliseconds since 1970, where known.
-        resume_after_ms: Option<i64>,
-    },
-    /// It ended by a signal, or said something that no version of it should say.
-    Crashed,
-    /// Its stream ended without the event that ends it.
-    NoTerminalEvent,
-}
-
-impl fmt::Display for Terminal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Completed => f.write_str("completed"),
-            Self::Failed { reason } => write!(f, "failed: {reason}"),
-            Self::Refused { denials } => write!(f, "refused: {denials} tool calls were denied"),
-            Self::Limited { which } => write!(f, "limited: {which}"),
-            Self::Unavailable { why, .. } => write!(f, "unavailable: {why}"),
-            Self::Crashed => f.write_str("crashed"),
-            Self::NoTerminalEvent => f.write_str("no terminal event"),
-        }
-    }
-}
-
-/// What an event stream held, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct EventCounts {
-    /// Messages of the model.
-    pub messages: u64,
-    /// Thoughts of the model.
-    pub thinking: u64,
-    /// Tool calls, commands and file changes among them.
-    pub tool_uses: u64,
-    /// Commands that were run.
-    pub commands: u64,
-    /// Changes of files.
-    pub file_changes: u64,
-    /// Errors.
-    pub errors: u64,
-    /// Denied tool calls.
-    pub denials: u64,
-}
-
-/// What the warden and the adapter say about one run of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AgentReport {
-    /// How it ended.
-    pub ended: Ended,
-    /// Wall-clock time, milliseconds.
-    pub duration_ms: u64,
-    /// What it says that it used; what the gateway counted is on record call by call.
-    pub usage: Usage,
-    /// How its event stream ended; none where its protocol has no such stream.
-    #[serde(default)]
-    pub terminal: Option<Terminal>,
-    /// What its event stream held.
-    #[serde(default)]
-    pub events: EventCounts,
-    /// Processes that outlived it and were ended.
-    pub leaked_processes: u32,
-    /// Bytes it wrote to standard output.
-    pub stdout_bytes: u64,
-    /// Most memory that its processes held together, bytes; sampled.
-    #[serde(default)]
-    pub peak_memory_bytes: u64,
-    /// Most processes at once; sampled.
-    #[serde(default)]
-    pub peak_processes: u64,
-    /// The end of its standard error; untrusted text.
-    pub stderr_tail: String,
-}
-
-impl AgentReport {
-    /// True where the process was gone when the session was resumed.
-    pub fn is_lost(&self) -> bool {
-        self.ended == Ended::Lost
-    }
-
-    /// A report that says only how it ended.
-    pub fn bare(ended: Ended) -> Self {
-        Self {
-            ended,
-            duration_ms: 0,
-            usage: Usage::default(),
-            terminal: None,
-            events: EventCounts::default(),
-            leaked_processes: 0,
-            stdout_bytes: 0,
-            peak_memory_bytes: 0,
-            peak_processes: 0,
-            stderr_tail: String::new(),
-        }
-    }
+fn over(f: &mut fmt::Formatter<'_>, resource: Resource, used: u64, limit: u64) -> fmt::Result {
+    write!(f, "{resource}: {} of {}", resource.show(used), resource.show(limit))
 }
 
 /// How one file changed.

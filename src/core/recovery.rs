@@ -67,9 +67,6 @@ const FIRST_DELAY_MS: f64 = 1000.0;
 /// Longest wait of a retry, milliseconds.
 const MAX_DELAY_MS: f64 = 60_000.0;
 
-/// Longest wait that an API may ask for before the task is left to a later run, milliseconds.
-const MAX_HINTED_MS: u64 = 300_000;
-
 /// What the choice depends on besides the fault.
 pub struct Situation<'a> {
     /// The task.
@@ -109,9 +106,7 @@ fn what_follows(situation: &Situation<'_>, fault: &Fault) -> (Recovery, String) 
             Some(other) => (again(Strategy::Fallback, 0), format!("`{other}` may be served where this agent is not")),
             None => (Recovery::Park, "no other agent is left to try; a later run may find the service back".into()),
         },
-        FaultClass::Transient if left == 0 => {
-            (Recovery::Park, format!("{max} of {max} retries used; a later run may find the service back"))
-        }
+        FaultClass::Transient => transient(situation, fault, used, left),
         FaultClass::Policy if task.policy_explained => {
             (Recovery::GiveUp, "the policy was explained once already".into())
         }
@@ -131,7 +126,6 @@ fn what_follows(situation: &Situation<'_>, fault: &Fault) -> (Recovery, String) 
             again(Strategy::Alternative, 0),
             format!("the same again would likely fail the same way; {left} of {max} retries left"),
         ),
-        FaultClass::Transient => transient(situation, fault, used, left),
     }
 }
 
@@ -151,17 +145,21 @@ fn over_limit(fault: &Fault, left: u32, max: u32) -> (Recovery, String) {
 fn transient(situation: &Situation<'_>, fault: &Fault, used: u32, left: u32) -> (Recovery, String) {
     let Situation { task, settings, .. } = situation;
     let own_ms = backoff_ms(used, settings.backoff_multiplier, &task.jitter_seed());
-    let hint = fault.resume_after_ms.map(|at| u64::try_from(at.saturating_sub(situation.wall_ms)).unwrap_or(0));
-    if hint.is_some_and(|ms| ms > MAX_HINTED_MS) {
-        return match situation.other_agent {
-            Some(other) => {
-                (again(Strategy::Fallback, 0), format!("the API asks for a long wait; `{other}` may be served now"))
-            }
-            None => (Recovery::Park, "the API asks for a wait that is left to a later run".into()),
-        };
-    }
-    let delay_ms = own_ms.max(hint.unwrap_or(0));
     let max = settings.max_retry_attempts;
+    if let Some(other) = situation.other_agent {
+        return (
+            again(Strategy::Fallback, 0),
+            format!("the API does not serve this agent; `{other}` may be served now"),
+        );
+    }
+    if left == 0 {
+        return (Recovery::Park, format!("{max} of {max} retries used; a later run may find the service back"));
+    }
+    if fault.waits_long(situation.wall_ms) {
+        return (Recovery::Park, "the API asks for a wait that is left to a later run".into());
+    }
+    let hint = fault.resume_after_ms.map(|at| u64::try_from(at.saturating_sub(situation.wall_ms)).unwrap_or(0));
+    let delay_ms = own_ms.max(hint.unwrap_or(0));
     (again(Strategy::Retry, delay_ms), format!("the trouble is transient; {left} of {max} retries left"))
 }
 

@@ -58,6 +58,19 @@ pub struct AgentInfo {
     pub tested: bool,
 }
 
+impl AgentInfo {
+    /// Name, version, and whether that version is one that maestro-ci was tested with.
+    pub fn in_words(&self) -> String {
+        let named =
+            if self.name == self.protocol { self.name.clone() } else { format!("{} ({})", self.name, self.protocol) };
+        match (&self.version, self.tested) {
+            (Some(version), true) => format!("{named} {version}"),
+            (Some(version), false) => format!("{named} {version}, a version that maestro-ci was not tested with"),
+            (None, _) => named,
+        }
+    }
+}
+
 /// The first event of every journal: what is run, where, and under which rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionStarted {

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agent::AgentReport;
 use super::budget::Usage;
-use super::call::{CallFault, Refusal};
+use super::call::{CallAsk, CallFault, Refusal};
 use super::effect::EffectKey;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
 use super::ledger::Ledger;
-use super::outcome::{AgentReport, Broken, Capture, GateResult};
+use super::outcome::{Broken, Capture, GateResult};
 use super::plan::{Plan, Task};
 use super::prd::Priority;
 use super::recovery::Strategy;
@@ -66,6 +67,8 @@ pub struct AttemptState {
     pub usage: Usage,
     /// Why the latest call that was not let out was refused.
     pub refusal: Option<Refusal>,
+    /// How many of its calls were refused.
+    pub refused_calls: u32,
     /// How its latest call ended, if not well.
     pub call_fault: Option<CallFault>,
     /// What it left behind.
@@ -141,21 +144,24 @@ impl TaskState {
         self.attempts.iter().fold(Usage::default(), |sum, a| sum.plus(a.usage))
     }
 
-    /// The agent of the next attempt: the first of the chain that has not failed us. One that is not available, or
-    /// whose second attempt in a row failed, hands over to the next; after the last one there is none.
+    /// The agent of the next attempt: the first of the chain that has not failed us. One that is not available for long,
+    /// whose retries are used up, or whose second attempt failed, hands over to the next; after the last there is none.
     pub(super) fn next_agent<'a>(&self, settings: &'a Settings, role: &str) -> Option<&'a str> {
         let chain = settings.agents_for(role);
-        let mut at = 0;
-        let mut failed = 0;
+        let (mut at, mut failed, mut unserved) = (0, 0, 0);
         for attempt in self.attempts.iter().skip(self.forgiven_attempts) {
-            if chain.get(at).is_none_or(|agent| *agent != attempt.agent) {
+            let (Some(agent), Some(fault)) = (chain.get(at), &attempt.fault) else { continue };
+            if *agent != attempt.agent {
                 continue;
             }
-            match attempt.fault.as_ref().map(|f| f.class) {
-                Some(FaultClass::Agent) => (at, failed) = (at + 1, 0),
-                Some(FaultClass::Implementation) if failed == 1 && at + 1 < chain.len() => (at, failed) = (at + 1, 0),
-                Some(FaultClass::Implementation) => failed += 1,
-                _ => {}
+            failed += u32::from(fault.class == FaultClass::Implementation);
+            unserved += u32::from(fault.class == FaultClass::Transient);
+            let is_last = at + 1 == chain.len();
+            let for_long = attempt.ended.is_some_and(|ended| fault.waits_long(ended.wall_ms));
+            let gone = fault.class == FaultClass::Agent
+                || !is_last && (failed > 1 || for_long || unserved > settings.recovery.max_retry_attempts);
+            if gone {
+                (at, failed, unserved) = (at + 1, 0, 0);
             }
         }
         chain.get(at).copied()
@@ -168,6 +174,19 @@ impl TaskState {
 
 /// Longest chain first, then urgency, then the plan's order.
 pub(super) type ReadyKey = (Reverse<u32>, Priority, usize);
+
+/// A call that would fit what is used and does not fit beside the calls under way: it waits for one of them to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingCall {
+    /// Whose.
+    pub task: TaskId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The call's number.
+    pub call: u64,
+    /// What it asks for.
+    pub ask: CallAsk,
+}
 
 /// A checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,6 +283,8 @@ pub struct State {
     pub setup: SetupState,
     /// Everything spent and promised.
     pub ledger: Ledger,
+    /// Calls that wait for others to end, the longest waiting first.
+    pub waiting_calls: Vec<WaitingCall>,
     /// What is under way.
     pub in_flight: BTreeSet<EffectKey>,
     /// The commit that holds everything integrated so far.

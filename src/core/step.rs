@@ -2,15 +2,17 @@
 //! an input, appends and applies what it answers, then calls it with `Input::Continue` until it answers nothing.
 
 use super::advance;
+use super::agent::AgentReport;
 use super::budget::{Spend, Usage, UsageSource};
 use super::call::{CallAsk, CallFault, Refusal, Scope};
 use super::effect::{EffectKey, Input, LostEffect};
 use super::event::Event;
-use super::grant::{Grant, grant};
+use super::grant::{self, Answer, Grant};
 use super::id::TaskId;
-use super::outcome::{AgentReport, Broken, Ended, Outcome};
+use super::outcome::{Broken, Ended, Outcome};
 use super::session::{Phase, StopCause};
-use super::state::State;
+use super::settings::Settings;
+use super::state::{State, WaitingCall};
 use super::time::At;
 
 /// What follows from an input.
@@ -30,7 +32,7 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
             events
         }
         Input::Usage { task, attempt, usage } => usage_reported(state, task, attempt, usage),
-        Input::CallAsked { task, attempt, call, ask } => call_asked(state, task, attempt, call, &ask),
+        Input::CallAsked { task, attempt, call, ask } => call_asked(state, task, attempt, call, ask),
         Input::CallEnded { task, attempt, call, usage, fault } => call_ended(state, task, attempt, call, usage, fault),
         Input::Done(key, outcome) => finished(state, at, key, outcome),
         Input::Cancel { signal } => match &state.stop {
@@ -83,15 +85,26 @@ fn stopping(state: &State, task: &TaskId, attempt: u32, of_attempt: Spend) -> Op
 }
 
 /// An attempt that has ended asks for nothing; its gateway line is closed and the question answered there.
-fn call_asked(state: &State, task: TaskId, attempt: u32, call: u64, ask: &CallAsk) -> Vec<Event> {
+fn call_asked(state: &State, task: TaskId, attempt: u32, call: u64, ask: CallAsk) -> Vec<Event> {
     let running = state.ledger.leases.contains_key(&(task.clone(), attempt));
     let (true, Some(settings)) = (running, state.settings()) else { return Vec::new() };
-    let model = ask.model.clone();
-    match grant(state, settings, &task, attempt, ask) {
-        Ok(Grant { reserved, max_output_tokens }) => {
-            vec![Event::CallStarted { task, attempt, call, model, reserved, max_output_tokens }]
+    let asked = WaitingCall { task, attempt, call, ask };
+    decided(state, settings, &asked).unwrap_or_else(|| {
+        let WaitingCall { task, attempt, call, ask } = asked;
+        vec![Event::CallWaits { task, attempt, call, ask }]
+    })
+}
+
+/// What the budget says to a call; none while it has to wait.
+pub(super) fn decided(state: &State, settings: &Settings, asked: &WaitingCall) -> Option<Vec<Event>> {
+    let WaitingCall { task, attempt, call, ask } = asked;
+    let (task, attempt, call, model) = (task.clone(), *attempt, *call, ask.model.clone());
+    match grant::ask(state, settings, &task, attempt, ask) {
+        Answer::Waits => None,
+        Answer::Granted(Grant { reserved, max_output_tokens }) => {
+            Some(vec![Event::CallStarted { task, attempt, call, model, reserved, max_output_tokens }])
         }
-        Err(refusal) => {
+        Answer::Refused(refusal) => {
             let stop = match &refusal {
                 Refusal::Limit { scope: Scope::Session, resource, used, limit, .. } if state.stop.is_none() => {
                     let (resource, used, limit) = (*resource, *used, *limit);
@@ -100,7 +113,7 @@ fn call_asked(state: &State, task: TaskId, attempt: u32, call: u64, ask: &CallAs
                 _ => None,
             };
             let refused = Event::CallRefused { task, attempt, call, model, refusal };
-            std::iter::once(refused).chain(stop).collect()
+            Some(std::iter::once(refused).chain(stop).collect())
         }
     }
 }

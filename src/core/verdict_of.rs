@@ -81,7 +81,7 @@ pub(super) fn stopped(state: &State, stop: &StopCause) -> (Verdict, String) {
         StopCause::Signal { signal } => (Verdict::Interrupted, format!("interrupted by signal {signal}; {progress}")),
         StopCause::Budget { resource, used, limit, .. } => {
             let (used, limit) = (resource.show(*used), resource.show(*limit));
-            (Verdict::Budget, format!("the budget of {resource} is used up: {used} of {limit}; {progress}"))
+            (Verdict::Budget, format!("the budget of {resource} allows no more: {used} of {limit}; {progress}"))
         }
         StopCause::Agent { message, .. } => (Verdict::Agent, format!("{message}; {progress}")),
         StopCause::Environment { message } => (Verdict::Setup, message.clone()),

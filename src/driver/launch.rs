@@ -87,8 +87,11 @@ impl Launch {
         let read: Vec<PathBuf> = std::iter::once(dir.clone()).chain(hired.program_files(&world.options.env)).collect();
         let tenant = Tenant { name: &name, tree: &workspace, read: &read, env_pass: &env_pass };
         let housing = world.house(&tenant)?;
-        let access =
-            line.as_ref().map(|line| Access { base_url: line.base_url.clone(), key: PLACEHOLDER_KEY.to_owned() });
+        let access = line.as_ref().map(|line| Access {
+            base_url: line.base_url.clone(),
+            key: PLACEHOLDER_KEY.to_owned(),
+            providers: hired.upstreams.keys().cloned().collect(),
+        });
         let role = plan::role(task);
         let attempt = Attempt {
             session: &self.session,
@@ -111,10 +114,11 @@ impl Launch {
             // Somebody killed the warden; what it watched over is ours to end.
             end_survivors(&workspace, &format!("MAESTRO_TASK_FILE={}", agent::task_file(&dir).display()));
         }
+        let metered = line.is_some();
         if let Some(line) = line {
             line.close();
         }
-        Ok(Outcome::Agent(agent::report(&hired.agent, &dir, report, &stream)))
+        Ok(Outcome::Agent(agent::report(&hired.agent, &dir, report, &stream, metered)))
     }
 
     /// Reads the agent's event stream until its tree is gone.

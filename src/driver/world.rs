@@ -74,7 +74,10 @@ impl Hired {
 
     /// Variables that its process may see: keys only where no gateway holds them.
     pub(super) fn env_pass<'a>(&self, common: impl Iterator<Item = &'a String>, behind_gateway: bool) -> Vec<String> {
-        let keys = agent::key_variables(self.agent.protocol).iter().filter(|_| !behind_gateway);
+        // A key goes together with the address that it is for.
+        let keys = agent::key_variables(self.agent.protocol);
+        let addresses = agent::ADDRESS_VARIABLES.iter().filter(|_| !keys.is_empty());
+        let keys = keys.iter().chain(addresses).filter(|_| !behind_gateway);
         let own = self.agent.env_pass.iter().cloned();
         common.cloned().chain(own).chain(keys.map(|&key| key.to_owned())).collect()
     }

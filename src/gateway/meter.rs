@@ -58,9 +58,10 @@ impl Meter {
         }
     }
 
-    /// True where its own end was seen, and its usage with it.
+    /// True where its own end was seen, and its usage with it. Gemini's streams have no end of their own: what follows
+    /// the last word of a choice may still count.
     pub(super) fn is_done(&self) -> bool {
-        self.reader.tally.complete && self.reader.tally.is_final
+        self.reader.dialect != Dialect::Gemini && self.reader.tally.complete && self.reader.tally.is_final
     }
 
     /// Takes the end of the bytes.

@@ -170,7 +170,12 @@ impl Git {
             .stdout_capture()
             .stderr_capture()
             .unchecked();
-        let output = patience::run(&expression, self.gives_way)?;
+        let output = match patience::run(&expression, self.gives_way) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Ok(Output { code: -1, stdout: Vec::new(), stderr: error.to_string() });
+            }
+            output => output?,
+        };
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok(Output { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr })
     }

@@ -80,7 +80,7 @@ impl Console {
             }
             Event::StatusWritten { commit } => vec![self.status_written(commit.as_ref())],
             Event::StopRequested { stop } => vec![stop_requested(stop)],
-            Event::CallRefused { task, refusal, .. } => vec![call_refused(task, refusal)],
+            Event::CallRefused { task, refusal, .. } => call_refused(state, task, refusal),
             Event::CallEnded { task, fault: Some(fault), .. } => vec![call_failed(task, fault)],
             Event::RollbackStarted { n, to } => {
                 vec![line(STEP, &format!("Rolling back to checkpoint {n} at {}", to.short()))]
@@ -90,6 +90,7 @@ impl Console {
             Event::SessionFinished { verdict, reason } => vec![finished(state, *verdict, reason)],
             Event::WorkspaceReady { .. }
             | Event::UsageReported { .. }
+            | Event::CallWaits { .. }
             | Event::CallStarted { .. }
             | Event::CallEnded { fault: None, .. }
             | Event::AgentEnded { .. }

@@ -31,12 +31,14 @@ pub(super) fn retry_scheduled(task: &TaskId, not_before_ms: u64, at: At) -> Vec<
     }
 }
 
-pub(super) fn call_refused(task: &TaskId, refusal: &Refusal) -> String {
-    line(BAD, &format!("{task} model call refused: {refusal}"))
+/// Some agents try a refused call again a few times; the log says it once an attempt.
+pub(super) fn call_refused(state: &State, task: &TaskId, refusal: &Refusal) -> Vec<String> {
+    let is_first = state.latest(task).is_none_or(|attempt| attempt.refused_calls <= 1);
+    is_first.then(|| line(BAD, &format!("{task} model call refused: {refusal}"))).into_iter().collect()
 }
 
 pub(super) fn call_failed(task: &TaskId, fault: &CallFault) -> String {
-    let status = fault.status.map(|s| format!(", HTTP {s}")).unwrap_or_default();
+    let status = fault.status.filter(|s| *s >= 400).map(|s| format!(", HTTP {s}")).unwrap_or_default();
     line(OPEN, &format!("{task} model call failed ({}{status}): {}", fault.trouble, fault.message))
 }
 

@@ -44,24 +44,8 @@ pub(super) fn resource(resource: Resource, n: u64) -> String {
         Resource::Tokens => format!("{} tokens", amount(n)),
         Resource::ApiCalls => format!("{n} API calls"),
         Resource::Cost => usd(n),
-        Resource::Memory | Resource::Output | Resource::Disk => bytes(n),
-        Resource::Processes => format!("{n} processes"),
-        Resource::ChangedFiles => format!("{n} files"),
-        Resource::ChangedLines => format!("{n} lines"),
+        other => other.show(n),
     }
-}
-
-/// Bytes in the largest binary unit of which there is at least one.
-pub(super) fn bytes(n: u64) -> String {
-    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let unit = units.into_iter().find(|(shift, _)| n >> shift > 0);
-    unit.map_or_else(
-        || format!("{n} bytes"),
-        |(shift, name)| {
-            let tenths = (u128::from(n) * 10) >> shift;
-            format!("{}.{} {name}", tenths / 10, tenths % 10)
-        },
-    )
 }
 
 /// A length as a number that is counted with.

@@ -65,6 +65,12 @@ fn add_spend(suite: &mut TestSuite, report: &Report) {
     add("session", report.session.clone());
     add("verdict", report.verdict.clone());
     add("isolation_level", report.isolation.level.clone());
+    for agent in &report.agents {
+        add("agent", agent.in_words());
+    }
+    if let Some(stop) = &report.budget.stopped_by {
+        add("stopped_by", format!("{}: {} of {}", stop.resource, stop.used, stop.limit));
+    }
     add("usage_source", source.clone());
     let spent = [
         ("duration_ms", duration.used_ms, duration.limit_ms),

@@ -27,6 +27,7 @@ pub(super) fn summary(report: &Report) -> String {
         format!("Checkpoints: {}", report.metrics.checkpoints),
         format!("Isolation: {}", md(&report.isolation.level)),
     ];
+    items.extend(report.agents.iter().map(|agent| format!("Agent: {}", md(&agent.in_words()))));
     items.extend(report.notes.iter().map(|note| format!("Note: {}", md(note))));
     let warning = |w: &crate::core::Warning| format!("PRD line {}: {}", w.line, md(&w.message));
     items.extend(report.prd.warnings.iter().map(warning));

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::core::agent::{EventCounts, Terminal};
 use crate::core::budget::Usage;
 use crate::core::evidence::RequirementStatus;
 use crate::core::fault::Fault;
-use crate::core::outcome::{EventCounts, FileChange, Terminal, TestCase};
+use crate::core::outcome::{FileChange, TestCase};
 use crate::core::prd::Priority;
 use crate::core::recovery::Strategy;
 use crate::core::session::RoundPurpose;

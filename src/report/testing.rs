@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::model::Report;
+use crate::core::agent::AgentReport;
 use crate::core::budget::{Budget, Spend, Usage, UsageSource};
 use crate::core::decision::{Decision, DecisionKind, option};
 use crate::core::event::{Event, JOURNAL_VERSION, Record};
 use crate::core::fault::{Fault, FaultClass};
 use crate::core::id::Commit;
-use crate::core::outcome::{
-    AgentReport, Capture, Ended, FileChange, GateResult, GateStatus, Merge, TestCase, TestStatus,
-};
+use crate::core::outcome::{Capture, Ended, FileChange, GateResult, GateStatus, Merge, TestCase, TestStatus};
 use crate::core::plan::{Epic, Plan, Task};
 use crate::core::prd::{Priority, Warning};
 use crate::core::recovery::Strategy;

@@ -34,7 +34,8 @@ pub fn read_tail(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
 
 fn open_regular(path: &Path, access: OFlags) -> io::Result<File> {
     let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(open(path, access | careful, Mode::from_raw_mode(0o666))?);
+    let named = |error: rustix::io::Errno| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = File::from(open(path, access | careful, Mode::from_raw_mode(0o666)).map_err(named)?);
     if file.metadata()?.is_file() {
         return Ok(file);
     }

@@ -73,7 +73,7 @@ pub(super) fn exceeded(limits: &Limits, amounts: &Amounts) -> Option<Ended> {
 
 /// True where there is no time for a gentle end: the machine suffers meanwhile.
 pub(super) fn is_hard(ended: &Ended) -> bool {
-    matches!(ended, Ended::Memory { .. } | Ended::Processes { .. })
+    matches!(ended, Ended::Memory { .. } | Ended::Processes { .. } | Ended::Disk { .. })
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
             (Amounts { memory_bytes: 101, ..at }, Ended::Memory { used: 101, limit: 100 }, true),
             (Amounts { processes: 11, ..at }, Ended::Processes { used: 11, limit: 10 }, true),
             (Amounts { output_bytes: 1_001, ..at }, Ended::Output { used: 1_001, limit: 1_000 }, false),
-            (Amounts { disk_bytes: 5_001, ..at }, Ended::Disk { used: 5_001, limit: 5_000 }, false),
+            (Amounts { disk_bytes: 5_001, ..at }, Ended::Disk { used: 5_001, limit: 5_000 }, true),
         ];
         for (amounts, ended, hard) in cases {
             assert_eq!(exceeded(&limits(), &amounts), Some(ended.clone()));

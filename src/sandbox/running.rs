@@ -184,7 +184,7 @@ impl Warden {
         let orders = self.stopper.orders();
         let Limits { wall_ms, grace_ms, linger_ms, .. } = self.limits;
         let after = |at: Instant, ms: u64| at + Duration::from_millis(ms.saturating_add(grace_ms)) + SLACK;
-        let limit = after(self.started, wall_ms.saturating_add(linger_ms));
+        let limit = after(self.started, wall_ms);
         let result = orders.result_in_at.map_or(limit, |at| after(at, linger_ms));
         let stop = orders.stopped_at.map_or(limit, |at| at + STOP_PATIENCE);
         limit.min(result).min(stop)

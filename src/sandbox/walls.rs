@@ -51,9 +51,12 @@ pub fn describe() -> String {
 /// Measured as an ordinary user: of our own `/proc` only `environ` and `io` become unreadable; `exe`, `fd`, `cwd` and
 /// `stat` of ourselves, and everything of our children, stay readable, since an `exec` makes a process dumpable again.
 /// That is why a warden calls this, too. Root's children are held off by their lack of capabilities instead.
+///
+/// Files that whoever started us left open are theirs and ours: no child gets them.
 pub fn harden_self() {
     // It cannot fail with this argument.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    close_fds::set_fds_cloexec(3, &[]);
 }
 
 /// The newest version whose addition this kernel knows.

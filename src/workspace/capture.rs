@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{WorkspaceError, Workspaces, io_at};
@@ -42,12 +43,13 @@ impl Workspaces {
             let why = "the agent removed its own workspace, or put something else in its place".to_owned();
             return Ok(Capture { rejected: Some(why), ..Capture::default() });
         }
+        // An agent that locked itself out must not lock us out.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).map_err(io_at(&dir))?;
         let own_git = dir.join(".git");
         super::remove(&own_git)?;
         let args = ["add", "--all", "--verbose", "--", "."];
         let added = git.output(&args, Vec::new())?;
-        if added.code == -1 || added.stderr.contains("No space left") || added.stderr.contains(".lock") {
-            // The machine's fault, or ours; the agent must not pay for it.
+        if added.code != 0 && self.machine_is_at_fault(request.name, &added) {
             return Err(GitError::Failed { command: args.join(" "), code: added.code, stderr: added.stderr }.into());
         }
         if let Some(why) = refusal(&added) {
@@ -74,11 +76,26 @@ impl Workspaces {
         Ok(Capture { commit: Some(commit), files, file_count, changed_lines, rejected, violation })
     }
 
+    /// True where git failed for reasons that no agent can make: it was ended, the disk is full, or somebody holds our
+    /// index. Git's words hold names that agents choose, so the facts are looked at.
+    fn machine_is_at_fault(&self, name: &str, added: &Output) -> bool {
+        let locked = || self.index(name).with_extension("index.lock").exists();
+        let full = || {
+            let is_full = |fs: rustix::fs::StatVfs| fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0);
+            rustix::fs::statvfs(self.store_dir()).is_ok_and(is_full)
+        };
+        added.code == -1 || locked() || (added.stderr.contains("No space left on device") && full())
+    }
+
     fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<(), WorkspaceError> {
         let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
         let mut patch = self.store().checked(&args, Vec::new())?.stdout;
         patch.truncate(MAX_PATCH_BYTES);
-        write_atomic(request.patch, &patch).map_err(io_at(request.patch))
+        // It is for readers; an agent that locked its directory must not end the run with that.
+        if let Err(error) = write_atomic(request.patch, &patch) {
+            tracing::warn!("{} cannot be written: {error}", request.patch.display());
+        }
+        Ok(())
     }
 
     /// Makes a commit in the private store. With a date, the same call gives the same commit.

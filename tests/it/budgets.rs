@@ -120,7 +120,7 @@ fn tokens_may_reach_their_limit_and_not_pass_it() {
         flag: "--max-tokens",
         usage: r#""input_tokens":60,"output_tokens":40"#,
         values: ["101", "100", "99"],
-        in_log: "the budget of tokens is used up: 100 tokens of 99 tokens",
+        in_log: "the budget of tokens allows no more: 100 tokens of 99 tokens",
         in_report: "tokens",
         in_junit: "tokens",
         used: 100,
@@ -134,7 +134,7 @@ fn calls_may_reach_their_limit_and_not_pass_it() {
         flag: "--max-api-calls",
         usage: r#""api_calls":7"#,
         values: ["8", "7", "6"],
-        in_log: "the budget of API calls is used up: 7 API calls of 6 API calls",
+        in_log: "the budget of API calls allows no more: 7 API calls of 6 API calls",
         in_report: "api_calls",
         in_junit: "api_calls",
         used: 7,
@@ -148,7 +148,7 @@ fn cost_may_reach_its_limit_and_not_pass_it() {
         flag: "--max-cost",
         usage: r#""cost_usd":0.25"#,
         values: ["0.250001", "0.25", "0.249999"],
-        in_log: "the budget of cost is used up: $0.250000 of $0.249999",
+        in_log: "the budget of cost allows no more: $0.250000 of $0.249999",
         in_report: "cost",
         in_junit: "cost_microusd",
         used: 250_000,
@@ -161,7 +161,8 @@ fn a_run_ends_at_its_time_limit_although_its_agent_sleeps() {
     let env = tasks(1);
     let agent = env.script("agent.sh", "echo half > half.txt\nsleep 60\n");
     let more = ["--max-duration", "1s", "--set", "resource_limits.grace_seconds=1"];
-    let run = run_within(&env, Duration::from_secs(20), &agent, &more).exits(5).says("the budget of time is used up");
+    let run =
+        run_within(&env, Duration::from_secs(20), &agent, &more).exits(5).says("the budget of time allows no more");
     assert!(run.took < Duration::from_secs(8), "{:?}", run.took);
     env.check_run(&run);
     let report = env.report();
@@ -350,7 +351,7 @@ fn usage_without_measure_saturates_and_is_over_the_limit() {
     for number in ["1e300", "18446744073709551616", "18446744073709551615"] {
         let env = tasks(1);
         let agent = env.script("agent.sh", &works(&format!(r#""input_tokens":{number},"output_tokens":5"#)));
-        let run = run_within(&env, PATIENCE, &agent, &[]).exits(5).says("the budget of tokens is used up");
+        let run = run_within(&env, PATIENCE, &agent, &[]).exits(5).says("the budget of tokens allows no more");
         env.check_run(&run);
         assert_eq!(used(&env.report()).0, u64::MAX);
     }

@@ -12,6 +12,10 @@
 )]
 
 mod acp;
+mod agent_budgets;
+mod agent_faults;
+mod agent_world;
+mod agents;
 mod bad_input;
 mod budgets;
 mod commands;
@@ -22,8 +26,13 @@ mod gateway;
 mod gateway_world;
 mod golden;
 mod house;
+mod limits_http;
 mod misbehaviour;
 mod prd_shapes;
 mod resumes;
 mod runs;
 mod upstream;
+mod walls;
+mod walls_work;
+mod warden;
+mod warden_limits;

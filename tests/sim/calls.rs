@@ -1,6 +1,8 @@
 //! Model calls against the core alone: random limits, random calls, servers that lie. What the reservation rule
 //! promises must hold at every record: used and under way stays within every limit that was not lied about.
 
+use std::collections::BTreeMap;
+
 use maestro_ci::core::*;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
@@ -37,42 +39,52 @@ const PRICE: Price = Price { input: 3_000_000, cached_input: 300_000, cache_writ
 /// A state with three attempts running.
 struct Bench {
     state: State,
-    under_way: Vec<(TaskId, u64, Spend, u64)>,
+    /// Percent of its worst case that each call uses.
+    uses: BTreeMap<u64, u64>,
+    under_way: Vec<(TaskId, u64, Spend)>,
 }
 
 impl Bench {
     fn new(session_budget: Budget, task_budget: Budget) -> Self {
         let plan = crate::plan(["T-1", "T-2", "T-3"].map(|id| crate::task(id, &[])).to_vec());
         let settings = Settings { budget: session_budget, task_budget, jobs: 3, ..settings() };
-        let mut bench = Self { state: State::default(), under_way: Vec::new() };
+        let mut bench = Self { state: State::default(), uses: BTreeMap::new(), under_way: Vec::new() };
         bench.input(Input::Start(Box::new(session(settings, &plan)), Box::new(plan.clone())));
-        bench.settle();
         bench.input(Input::Done(EffectKey::Setup, Outcome::Done));
-        bench.settle();
         for task in ["T-1", "T-2", "T-3"] {
             bench.input(Input::Done(EffectKey::Prepare { task: task.into(), attempt: 1 }, Outcome::Done));
         }
         bench
     }
 
+    /// One turn, as the driver makes it. Calls that are let out are under way.
     fn input(&mut self, input: Input) -> Vec<Event> {
-        let at = At { elapsed_ms: self.state.at.elapsed_ms, wall_ms: 0 };
-        let events = step(&self.state, at, input);
-        for event in events.clone() {
-            self.state.apply(&Record { seq: self.state.seq + 1, at, event }).unwrap();
+        let mut all = self.step(input);
+        loop {
+            let more = self.step(Input::Continue);
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
         }
-        events
     }
 
-    fn settle(&mut self) {
-        while !self.input(Input::Continue).is_empty() {}
+    fn step(&mut self, input: Input) -> Vec<Event> {
+        let at = At { elapsed_ms: self.state.at.elapsed_ms, wall_ms: 0 };
+        let events = step(&self.state, at, input);
+        for event in &events {
+            if let Event::CallStarted { task, call, reserved, .. } = event {
+                self.under_way.push((task.clone(), *call, *reserved));
+            }
+            self.state.apply(&Record { seq: self.state.seq + 1, at, event: event.clone() }).unwrap();
+        }
+        events
     }
 
     fn runs(&self, task: &TaskId) -> bool {
         self.state.ledger.leases.contains_key(&(task.clone(), 1))
     }
 
-    /// Asks; a call that is let out is under way.
     fn ask(&mut self, number: u64, call: &Call) {
         let task = TaskId::new(format!("T-{}", call.task + 1));
         if !self.runs(&task) {
@@ -85,17 +97,12 @@ impl Bench {
             min_output_tokens: call.output.min(256),
             price: Some(PRICE),
         };
-        let events = self.input(Input::CallAsked { task: task.clone(), attempt: 1, call: number, ask });
-        assert!(
-            events.iter().any(|e| matches!(e, Event::CallStarted { .. } | Event::CallRefused { .. })),
-            "every call is answered: {events:?}"
-        );
-        for event in &events {
-            if let Event::CallStarted { reserved, max_output_tokens, .. } = event {
-                assert!(*max_output_tokens <= call.output, "a cap is never raised");
-                self.under_way.push((task.clone(), number, *reserved, call.uses));
-            }
-        }
+        self.uses.insert(number, call.uses);
+        let events = self.input(Input::CallAsked { task, attempt: 1, call: number, ask });
+        let waits = events.iter().any(|e| matches!(e, Event::CallWaits { .. }));
+        let answers = |e: &Event| matches!(e, Event::CallStarted { .. } | Event::CallRefused { .. });
+        assert!(waits || events.iter().any(answers), "every call is answered or waits: {events:?}");
+        assert!(!waits || !self.under_way.is_empty(), "a call waits only for others");
     }
 
     /// Ends the oldest call under way with a share of its worst case.
@@ -103,8 +110,8 @@ impl Bench {
         if self.under_way.is_empty() {
             return;
         }
-        let (task, call, worst, uses) = self.under_way.remove(0);
-        let part = |n: u64| n * uses / 100;
+        let (task, call, worst) = self.under_way.remove(0);
+        let part = |n: u64| n * self.uses[&call] / 100;
         let usage = Usage {
             input_tokens: part(worst.tokens),
             api_calls: 1,
@@ -143,6 +150,7 @@ proptest! {
             bench.end();
             bench.check();
         }
+        prop_assert!(bench.state.waiting_calls.is_empty(), "nobody is left waiting");
     }
 }
 
@@ -156,6 +164,18 @@ fn a_call_is_capped_to_what_is_left_and_refused_where_that_is_too_little() {
     bench.ask(2, &call(10, 10));
     assert!(bench.under_way.is_empty(), "nothing is left");
     assert!(matches!(bench.state.stop, Some(StopCause::Budget { resource: Resource::Tokens, soft: true, .. })));
+}
+
+#[test]
+fn a_call_that_fits_what_is_used_waits_for_what_is_only_set_aside() {
+    let mut bench = Bench::new(Budget { max_tokens: Some(2000), ..Budget::default() }, Budget::default());
+    let call = |task, uses| Call { task, input: 100, output: 1900, uses, ends_at_once: true };
+    bench.ask(1, &call(0, 10));
+    bench.ask(2, &call(1, 100));
+    assert_eq!((bench.under_way.len(), bench.state.waiting_calls.len()), (1, 1));
+    bench.end();
+    assert_eq!((bench.under_way[0].1, bench.under_way[0].2.tokens), (2, 1800), "it gets what the first did not use");
+    assert_eq!(bench.state.stop, None);
 }
 
 #[test]

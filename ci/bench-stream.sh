@@ -19,6 +19,7 @@ tmp=$(cd "$(mktemp -d)" && pwd -P)
 trap 'rm -rf "$tmp"' EXIT
 # The caller's own settings must not decide the outcome.
 for name in $(compgen -e MAESTRO_CI_ || true) $(compgen -e GIT_ || true); do unset "$name"; done
+own_home=${HOME-}
 export HOME=$tmp/home
 mkdir "$HOME"
 
@@ -127,4 +128,4 @@ for kind, what in kinds.items():
 sys.exit(0 if holds else 1)
 PY
 
-[ -n "$given" ] || (cd "$here/.." && cargo bench --locked -j2 --bench stream)
+[ -n "$given" ] || (cd "$here/.." && HOME=$own_home cargo bench --locked -j2 --bench stream)

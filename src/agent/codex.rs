@@ -9,7 +9,7 @@ use std::io;
 
 use serde::Deserialize;
 
-use super::event::{AgentEvent, leading_type};
+use super::event::{AgentEvent, head_field, leading_type, mentions};
 use super::failure::{brief, failed};
 use super::usage::{Amount, unpriced};
 use super::{Access, Agent, Attempt, Invocation};
@@ -134,7 +134,7 @@ impl Tokens {
 pub(super) fn line(line: &str, out: &mut Vec<AgentEvent>) {
     match leading_type(line) {
         Some("item.completed") => {
-            out.extend(serde_json::from_str::<Completed<'_>>(line).ok().and_then(|c| c.item.event()));
+            out.extend(plain_item(line).or_else(|| serde_json::from_str::<Completed<'_>>(line).ok()?.item.event()));
         }
         Some("error") => {
             let problem = serde_json::from_str::<Problem<'_>>(line);
@@ -152,6 +152,15 @@ pub(super) fn line(line: &str, out: &mut Vec<AgentEvent>) {
         }
         _ => {}
     }
+}
+
+/// The event of a finished item of which nothing but its kind matters: commands with all they printed, mostly.
+fn plain_item(line: &str) -> Option<AgentEvent> {
+    let kind = head_field(line, "\"item\"", "\"type")?;
+    if kind == "error" || mentions(line, "\"declined\"") {
+        return None;
+    }
+    Item { kind: kind.into(), status: "".into(), message: "".into() }.event()
 }
 
 impl Item<'_> {

@@ -53,6 +53,24 @@ pub(super) fn leading_type(line: &str) -> Option<&str> {
     Some(&rest[..end])
 }
 
+/// How far from the beginning of a line its small fields are looked for.
+const HEAD_BYTES: usize = 512;
+
+/// The text of the first field of this name after `from`, where it stands at the beginning of the line and holds nothing
+/// that JSON would escape. What tools print comes later in a line, and most of a stream is that: it is not read.
+pub(super) fn head_field<'a>(line: &'a str, from: &str, name: &str) -> Option<&'a str> {
+    let head = line.get(..line.floor_char_boundary(HEAD_BYTES))?;
+    let mut rest = &head[head.find(from)? + from.len()..];
+    loop {
+        rest = &rest[rest.find(name)? + name.len()..];
+        let value = rest.strip_prefix('"').and_then(|rest| rest.trim_start().strip_prefix(':'));
+        if let Some(text) = value.and_then(|rest| rest.trim_start().strip_prefix('"')) {
+            let text = &text[..text.find('"')?];
+            return (!text.contains('\\')).then_some(text);
+        }
+    }
+}
+
 /// True where `word` stands somewhere in the line.
 pub(super) fn mentions(line: &str, word: &str) -> bool {
     memchr::memmem::find(line.as_bytes(), word.as_bytes()).is_some()

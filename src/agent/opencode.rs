@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::event::{AgentEvent, leading_type};
+use super::event::{AgentEvent, head_field, leading_type, mentions};
 use super::failure::{brief, failed};
 use super::usage::{Amount, Micro};
 use super::{Access, Agent, Attempt, Invocation};
@@ -179,7 +179,7 @@ impl Stream {
         match leading_type(line) {
             Some("text") => out.push(AgentEvent::Message),
             Some("reasoning") => out.push(AgentEvent::Thinking),
-            Some("tool_use") => out.extend(serde_json::from_str::<ToolUse<'_>>(line).ok().map(|t| t.part.event())),
+            Some("tool_use") => out.extend(tool_use(line)),
             Some("step_finish") => self.step(line, out),
             Some("error") => self.failed(line, out),
             _ => {}
@@ -220,6 +220,15 @@ impl ToolState<'_> {
     /// A tool that was not let run, by nobody who could be asked or by a rule.
     fn is_denial(&self) -> bool {
         self.status == "error" && ["rejected permission", "specified a rule"].iter().any(|s| self.error.contains(s))
+    }
+}
+
+/// Of a tool call without an error nothing but the tool's name matters.
+fn tool_use(line: &str) -> Option<AgentEvent> {
+    let name = head_field(line, "\"part\"", "\"tool").filter(|_| !mentions(line, "\"error\""));
+    match name {
+        Some(name) => Some(Tool { tool: name.into(), state: None }.event()),
+        None => Some(serde_json::from_str::<ToolUse<'_>>(line).ok()?.part.event()),
     }
 }
 

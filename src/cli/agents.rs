@@ -43,7 +43,8 @@ pub fn choose(args: &RunArgs, config: &Config, env: &Env) -> Result<Crew, CliErr
     let others = config.agent.fallback.iter().chain(config.agent.roles.values());
     for name in std::iter::once(&default).chain(others) {
         if !agents.contains_key(name) {
-            agents.insert(name.clone(), named(name, args, config)?);
+            let model = args.model.as_ref().filter(|_| *name == default);
+            agents.insert(name.clone(), named(name, model, config)?);
         }
     }
     Ok(Crew { default, agents })
@@ -92,9 +93,9 @@ fn find(name: &str, config: &Config) -> Option<Agent> {
     configured.or_else(|| Agent::built_in(name))
 }
 
-fn named(name: &str, args: &RunArgs, config: &Config) -> Result<Agent, CliError> {
+fn named(name: &str, model: Option<&String>, config: &Config) -> Result<Agent, CliError> {
     if let Some(mut agent) = find(name, config) {
-        agent.model = args.model.clone().or(agent.model);
+        agent.model = model.cloned().or(agent.model);
         return check_model(agent);
     }
     let known: BTreeSet<&str> = config.agents.keys().map(String::as_str).chain(BUILT_IN).collect();
@@ -143,7 +144,8 @@ impl Env {
         paths.iter().map(expand).collect()
     }
 
-    fn path(&self) -> &str {
+    /// `PATH`.
+    pub fn path(&self) -> &str {
         self.get("PATH").unwrap_or_default()
     }
 }

@@ -17,7 +17,7 @@ use crate::text::count;
 pub fn check(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     start::check_report_paths(args)?;
     let context = Context::load(global, args)?;
-    output::print(&describe(&context));
+    output::print(&describe(&context, args));
     context.check_approval(args.force)?;
     let crew = context.crew.clone()?;
     let walled = check_isolation(&context.config, args.allow_unsandboxed)?;
@@ -53,7 +53,7 @@ fn agents(hired: &BTreeMap<String, Hired>, probes: &[(AgentInfo, Probe)]) -> Str
 }
 
 // Writing to a String cannot fail, so the results are dropped.
-fn describe(context: &Context) -> String {
+fn describe(context: &Context, args: &RunArgs) -> String {
     let prd = &context.document.prd;
     let mut text = String::new();
     let criteria = prd.criteria.len() + prd.requirements.iter().map(|r| r.criteria.len()).sum::<usize>();
@@ -79,7 +79,7 @@ fn describe(context: &Context) -> String {
     let _ = writeln!(text, "repository  {} at {}", context.repo.top.display(), context.base.short());
     let agent = context.crew.as_ref().map_or_else(|e| format!("none ({})", e.message), |crew| crew.default.clone());
     let _ = writeln!(text, "agent       {agent}");
-    let _ = writeln!(text, "isolation   {}", sandbox::describe());
+    let _ = writeln!(text, "isolation   {}", isolation(args));
     for gate in &context.gates {
         let detected = if gate.detected { " (detected)" } else { "" };
         let _ = writeln!(text, "gate        {}: {}{detected}", gate.name, gate.run.replace('\n', "; "));
@@ -94,6 +94,10 @@ fn describe(context: &Context) -> String {
         let _ = writeln!(text, "note        {note}");
     }
     text
+}
+
+fn isolation(args: &RunArgs) -> String {
+    if args.allow_unsandboxed { "L0 (no walls: --allow-unsandboxed)".to_owned() } else { sandbox::describe() }
 }
 
 fn binding(context: &Context) -> &'static str {

@@ -124,7 +124,10 @@ impl Stage<'_> {
         let limits = Limits { wall_ms: LIMIT_MS, grace_ms: 1000, linger_ms: 2000, ..Limits::default() };
         let write = [workspace.to_owned(), home.home.clone(), home.tmp.clone()];
         let write: Vec<PathBuf> = write.into_iter().chain(env.expand(&rules.write)).collect();
+        let program = agent.locate(env.path());
         let read = std::iter::once(files.to_owned())
+            .chain(program.as_ref().and_then(|p| p.canonicalize().ok()))
+            .chain(program)
             .chain(home.links.clone())
             .chain(env.expand(&rules.read))
             .collect::<Vec<_>>();

@@ -108,7 +108,8 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     // Wardens end their trees when their orchestrator dies, which takes a moment.
     sandbox::wait_for_survivors(&root, &format!("MAESTRO_SESSION={id}"));
     let settings = Box::new(context.settings());
-    let job = Job::Resume { records: contents.records, settings };
+    let isolation = crew.level().to_string();
+    let job = Job::Resume { records: contents.records, settings, isolation };
     drive(context, args, Prepared { id: id.clone(), dir, journal, crew, root, base }, job)
 }
 

@@ -164,7 +164,7 @@ impl State {
     fn change(&mut self, event: &Event, at: At) {
         match event {
             Event::SessionStarted(started) => self.start(started, at),
-            Event::Resumed { settings, .. } => self.resume(settings),
+            Event::Resumed { settings, isolation, .. } => self.resume(settings, isolation.as_deref()),
             Event::PhaseStarted { phase } => self.phase = Some(*phase),
             Event::Planned { plan } => self.plan(plan),
             Event::SetupStarted => self.setup = SetupState::Running,

@@ -30,7 +30,7 @@ impl State {
         self.started = Some(Box::new(started.clone()));
     }
 
-    pub(super) fn resume(&mut self, settings: &Settings) {
+    pub(super) fn resume(&mut self, settings: &Settings, isolation: Option<&str>) {
         // A rollback that was interrupted is still to be finished, and the run with it.
         if self.rolling_back.is_none() && !self.rolled_back {
             self.stop = None;
@@ -40,6 +40,10 @@ impl State {
         self.broken = None;
         if let Some(started) = &mut self.started {
             started.settings = settings.clone();
+            // A session is as well isolated as its worst part; the levels' names sort by what they hold in.
+            if let Some(level) = isolation.filter(|level| *level < started.isolation.as_str()) {
+                started.isolation = level.to_owned();
+            }
         }
         if matches!(self.setup, SetupState::Failed(_)) {
             self.setup = SetupState::Pending;

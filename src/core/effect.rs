@@ -208,6 +208,8 @@ pub enum Input {
         lost: Vec<LostEffect>,
         /// The rules from here on.
         settings: Box<Settings>,
+        /// The walls from here on: `L0`, `L1`, `L2`.
+        isolation: String,
     },
     /// A running agent reported what it has used so far.
     Usage {

@@ -46,6 +46,9 @@ pub enum Event {
         /// The rules from here on: limits may have been raised. What decides about the work itself has not changed,
         /// or the resume would have been refused.
         settings: Box<Settings>,
+        /// What agents and gates are walled in by from here on: `L0`, `L1`, `L2`.
+        #[serde(default)]
+        isolation: Option<String>,
     },
     /// A phase began.
     PhaseStarted {

@@ -15,6 +15,9 @@ use super::settings::Settings;
 use super::state::{State, WaitingCall};
 use super::time::At;
 
+/// Refused calls after which an attempt is ended. The most patient agent that was measured tries 30 times.
+const MAX_REFUSED_CALLS: u32 = 40;
+
 /// What follows from an input.
 #[must_use]
 pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
@@ -25,9 +28,9 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
             Event::PhaseStarted { phase: Phase::TaskGeneration },
             Event::Planned { plan },
         ],
-        Input::Resumed { lost, settings } => {
+        Input::Resumed { lost, settings, isolation } => {
             let follow_up: Vec<Event> = lost.iter().map(take_up_again).collect();
-            let mut events = vec![Event::Resumed { lost, settings }];
+            let mut events = vec![Event::Resumed { lost, settings, isolation: Some(isolation) }];
             events.extend(follow_up);
             events
         }
@@ -112,10 +115,19 @@ pub(super) fn decided(state: &State, settings: &Settings, asked: &WaitingCall) -
                 }
                 _ => None,
             };
+            let ending = too_many_refusals(state, &task, attempt, &refusal);
             let refused = Event::CallRefused { task, attempt, call, model, refusal };
-            Some(std::iter::once(refused).chain(stop).collect())
+            Some(std::iter::once(refused).chain(ending).chain(stop).collect())
         }
     }
+}
+
+/// Some agents try a refused call again; one that never stops trying is ended.
+fn too_many_refusals(state: &State, task: &TaskId, attempt: u32, refusal: &Refusal) -> Option<Event> {
+    let latest = state.latest(task)?;
+    let Refusal::Limit { resource, used, limit, .. } = *refusal else { return None };
+    let ending = Event::AttemptStopping { task: task.clone(), attempt, resource, used, limit };
+    (latest.refused_calls >= MAX_REFUSED_CALLS && !latest.stopping).then_some(ending)
 }
 
 fn call_ended(

@@ -114,7 +114,8 @@ impl Launch {
             // Somebody killed the warden; what it watched over is ours to end.
             end_survivors(&workspace, &format!("MAESTRO_TASK_FILE={}", agent::task_file(&dir).display()));
         }
-        let metered = line.is_some();
+        // What a command does beside its line through the gateway, only it can say.
+        let metered = line.is_some() && hired.agent.has_stream();
         if let Some(line) = line {
             line.close();
         }

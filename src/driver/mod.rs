@@ -59,6 +59,8 @@ pub enum Job {
         records: Vec<Record>,
         /// The rules from here on.
         settings: Box<Settings>,
+        /// The walls from here on.
+        isolation: String,
     },
 }
 
@@ -127,14 +129,14 @@ impl Driver {
     fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
         match job {
             Job::Start(started, plan) => Ok(Input::Start(started, plan)),
-            Job::Resume { records, settings } => {
+            Job::Resume { records, settings, isolation } => {
                 for record in &records {
                     self.state.apply(record)?;
                     self.console.lines(&self.state, record);
                 }
                 self.records = records;
                 self.clock = Clock::start(self.state.at.elapsed_ms);
-                Ok(Input::Resumed { lost: self.lost(), settings })
+                Ok(Input::Resumed { lost: self.lost(), settings, isolation })
             }
         }
     }

@@ -3,12 +3,13 @@
 //! never tries twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Response};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Upstream;
 use super::call::{Attempt, Call, Held};
@@ -23,6 +24,8 @@ use super::settle::{End, Seen};
 use super::upstream::{Outgoing, passed, reason};
 use crate::core::{CallAsk, CallTrouble};
 
+/// How long a refused agent waits for its answer.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 /// Output tokens of a request that names no cap.
 const DEFAULT_OUTPUT: u64 = 32_000;
 /// Fewer output tokens than this are of no use to an agent, unless it asks for fewer itself.
@@ -69,7 +72,14 @@ impl Visit {
         let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let ask = self.ask(&request, bytes);
         let call = Call::ask(&self.shared, &self.attempt, ask, bytes).ok_or_else(over)?;
-        let cap = call.answered().await.ok_or_else(over)?.map_err(refuse)?;
+        let cap = match call.answered().await.ok_or_else(over)? {
+            Ok(cap) => cap,
+            Err(message) => {
+                // An agent that tries again at once gets no further by it.
+                sleep(REFUSAL_PAUSE).await;
+                return Err(refuse(message));
+            }
+        };
         let capped = dialect::set_cap(dialect, &body, cap).map_err(|message| {
             call.end(End::Broke(CallTrouble::Request, message.clone()));
             refuse(message)

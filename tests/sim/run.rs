@@ -71,7 +71,7 @@ impl Sim {
         let lost = self.state.in_flight.iter().map(|key| LostEffect { key: key.clone(), usage: None }).collect();
         let mut settings = self.state.settings().unwrap().clone();
         settings.budget = budget;
-        self.drive(Input::Resumed { lost, settings: Box::new(settings) })
+        self.drive(Input::Resumed { lost, settings: Box::new(settings), isolation: "L0".to_owned() })
     }
 
     fn at(&self) -> At {

@@ -203,7 +203,7 @@ fn text(length: usize) -> String {
 fn parse(stream: &mut Stream, mut input: &[u8]) -> usize {
     let (mut line, mut events) = (Vec::new(), 0);
     while input.read_until(b'\n', &mut line).unwrap() > 0 {
-        events += stream.line(String::from_utf8_lossy(&line).trim_end()).len();
+        events += stream.bytes(&line).len();
         line.clear();
     }
     events

@@ -64,6 +64,15 @@ impl Stream {
         Self { reader, events: Vec::new(), usage: Usage::default(), counts: EventCounts::default(), end: None }
     }
 
+    /// `line`, from bytes that nobody has looked at yet; what is not UTF-8 in them is replaced.
+    pub fn bytes(&mut self, line: &[u8]) -> &[AgentEvent] {
+        // Measured: looking for what has to be replaced costs four times what it costs to see that nothing has.
+        match std::str::from_utf8(line) {
+            Ok(line) => self.line(line.trim_end()),
+            Err(_) => self.line(String::from_utf8_lossy(line).trim_end()),
+        }
+    }
+
     /// Reads one line, without its end. Returns the events that it holds, in our words.
     pub fn line(&mut self, line: &str) -> &[AgentEvent] {
         self.events.clear();
@@ -128,7 +137,7 @@ pub fn of_stream(protocol: Protocol, stream: &Path) -> Option<Usage> {
     let bytes = read_tail(stream, MAX_STREAM_BYTES).ok()?;
     let mut reader = Stream::new(protocol);
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
-        reader.line(&String::from_utf8_lossy(line));
+        reader.bytes(line);
     }
     Some(reader.usage()).filter(|usage| usage.source != UsageSource::None)
 }

@@ -137,7 +137,7 @@ impl Stage<'_> {
         let stopper = warden.stopper();
         let mut stream = Stream::new(agent.protocol);
         let report = warden.wait(|line| {
-            stream.line(line);
+            stream.bytes(line);
             if stream.has_ended() {
                 stopper.result_is_in();
             }

@@ -128,7 +128,7 @@ impl Launch {
         let mut stream = Stream::new(agent.protocol);
         let mut told: Option<(Instant, Usage)> = None;
         let report = warden.wait(|line| {
-            stream.line(line);
+            stream.bytes(line);
             if stream.has_ended() {
                 stopper.result_is_in();
             }

@@ -1,12 +1,13 @@
-//! The body of a response on its way to the agent: each part goes on as it comes, is counted, and ends the call where
-//! it is the last. In: the upstream's body. Out: the same bytes; cut where the upstream is silent for too long, sends
-//! too much or breaks off, and where the attempt is over.
+//! The body of a response on its way to the agent: each part is counted as it comes and ends the call where it is the
+//! last. In: the upstream's body. Out: the same bytes, parts that come in quick succession as one; cut where the
+//! upstream is silent for too long, sends too much or breaks off, and where the attempt is over.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -22,6 +23,13 @@ use crate::core::CallTrouble;
 /// What the server answers.
 pub(super) type Reply = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
+/// Parts at the beginning of a body that go on at once: answers that are small are not held up at all.
+const PROMPT_PARTS: u32 = 16;
+/// How long later parts are held for others to come along; each on its own costs two calls of the kernel.
+const HOLD: Duration = Duration::from_millis(2);
+/// What is never held longer, bytes.
+const FULL: usize = 64 << 10;
+
 /// A body under way.
 pub(super) struct Relay {
     body: UnsyncBoxBody<Bytes, io::Error>,
@@ -30,7 +38,25 @@ pub(super) struct Relay {
     silence: Silence,
     left: u64,
     over: bool,
+    /// What came and has not gone on yet.
+    held: BytesMut,
+    held_until: Option<Pin<Box<Sleep>>>,
+    parts: u32,
+    /// What goes on after what is held.
+    broken: Option<io::Error>,
 }
+
+/// What a part means for what is held.
+enum Took {
+    /// Wait for more.
+    Hold,
+    /// Let it go on now.
+    GoOn,
+    /// The response has to be cut.
+    Break(CallTrouble, String),
+}
+
+type Part = Option<Result<Frame<Bytes>, io::Error>>;
 
 impl Relay {
     /// Passes an upstream's body on. `stall` bounds its silence, `max_bytes` its size.
@@ -49,7 +75,17 @@ impl Relay {
     }
 
     fn of(body: UnsyncBoxBody<Bytes, io::Error>, call: Option<Held>, stall: Duration, max_bytes: u64) -> Self {
-        let relay = Self { body, call, silence: Silence::new(stall), left: max_bytes, over: false };
+        let relay = Self {
+            body,
+            call,
+            silence: Silence::new(stall),
+            left: max_bytes,
+            over: false,
+            held: BytesMut::new(),
+            held_until: None,
+            parts: 0,
+            broken: None,
+        };
         // Nobody polls a body that has ended before it began.
         if relay.body.is_end_stream() {
             relay.end(End::Orderly);
@@ -67,25 +103,70 @@ impl Relay {
         self.call.as_ref().is_some_and(|call| call.is_cut(cx))
     }
 
-    fn took(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn took(&mut self, frame: Frame<Bytes>) -> Took {
         self.silence.broken();
-        let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
-        let Some(left) = self.left.checked_sub(bytes_of(data)) else {
-            return self.broke(CallTrouble::TooLarge, "the response is larger than a response may be".to_owned());
+        // Trailers say nothing to an agent.
+        let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) else { return Took::Hold };
+        let Some(left) = self.left.checked_sub(bytes_of(&data)) else {
+            let message = "the response is larger than a response may be".to_owned();
+            return Took::Break(CallTrouble::TooLarge, message);
         };
         self.left = left;
-        let told_all = self.call.as_ref().is_some_and(|call| call.feed(data));
+        self.parts = self.parts.saturating_add(1);
+        let told_all = self.call.as_ref().is_some_and(|call| call.feed(&data));
+        self.held.extend_from_slice(&data);
         // An agent that sees the end in this part may ask again at once, so the end is told before it goes on.
-        if told_all || self.body.is_end_stream() {
+        let is_last = told_all || self.body.is_end_stream();
+        if is_last {
             self.end(End::Orderly);
         }
-        Poll::Ready(Some(Ok(frame)))
+        if is_last || self.parts <= PROMPT_PARTS || self.held.len() >= FULL { Took::GoOn } else { Took::Hold }
     }
 
-    fn broke(&mut self, trouble: CallTrouble, message: String) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    /// What is held goes on.
+    fn go_on(&mut self) -> Part {
+        self.held_until = None;
+        Some(Ok(Frame::data(self.held.split().freeze())))
+    }
+
+    /// The response is cut, after what is held.
+    fn cut(&mut self, trouble: CallTrouble, message: String) -> Part {
         self.over = true;
         self.end(End::Broke(trouble, message.clone()));
-        Poll::Ready(Some(Err(io::Error::other(message))))
+        let error = io::Error::other(message);
+        if self.held.is_empty() {
+            return Some(Err(error));
+        }
+        self.broken = Some(error);
+        self.go_on()
+    }
+
+    /// Takes everything that is there. None where nothing goes on yet.
+    fn take_parts(&mut self, cx: &mut Context<'_>) -> Option<Part> {
+        loop {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match self.took(frame) {
+                    Took::Hold => {}
+                    Took::GoOn => return Some(self.go_on()),
+                    Took::Break(trouble, message) => return Some(self.cut(trouble, message)),
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    let message = format!("the upstream broke off: {}", reason(&error));
+                    return Some(self.cut(CallTrouble::Cut, message));
+                }
+                Poll::Ready(None) => {
+                    self.over = true;
+                    self.end(End::Orderly);
+                    return Some(if self.held.is_empty() { None } else { self.go_on() });
+                }
+                Poll::Pending => return None,
+            }
+        }
+    }
+
+    fn is_held_long_enough(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self.held_until.get_or_insert_with(|| Box::pin(sleep(HOLD)));
+        timer.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -93,35 +174,30 @@ impl Body for Relay {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Part> {
         let this = self.get_mut();
         if this.over {
-            return Poll::Ready(None);
+            return Poll::Ready(this.broken.take().map(Err));
         }
         if this.is_cut(cx) {
-            return this.broke(CallTrouble::Abandoned, "the attempt was ended".to_owned());
+            this.held.clear();
+            return Poll::Ready(this.cut(CallTrouble::Abandoned, "the attempt was ended".to_owned()));
         }
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => this.took(frame),
-            Poll::Ready(Some(Err(error))) => {
-                let message = format!("the upstream broke off: {}", reason(&error));
-                this.broke(CallTrouble::Cut, message)
-            }
-            Poll::Ready(None) => {
-                this.over = true;
-                this.end(End::Orderly);
-                Poll::Ready(None)
-            }
-            Poll::Pending if this.silence.lasts_too_long(cx) => {
-                let message = format!("the upstream sent nothing for {} s", this.silence.limit.as_secs_f64());
-                this.broke(CallTrouble::Stalled, message)
-            }
-            Poll::Pending => Poll::Pending,
+        if let Some(part) = this.take_parts(cx) {
+            return Poll::Ready(part);
         }
+        if !this.held.is_empty() {
+            return if this.is_held_long_enough(cx) { Poll::Ready(this.go_on()) } else { Poll::Pending };
+        }
+        if this.silence.lasts_too_long(cx) {
+            let message = format!("the upstream sent nothing for {} s", this.silence.limit.as_secs_f64());
+            return Poll::Ready(this.cut(CallTrouble::Stalled, message));
+        }
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.held.is_empty() && self.broken.is_none() && (self.over || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -12,11 +12,10 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use rustls::crypto::ring;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const POOL_IDLE: Duration = Duration::from_secs(30);
 /// How many causes of an error are told.
 const CAUSES: usize = 6;
 
@@ -52,7 +51,8 @@ const QUERY_KEYS: [&str; 4] = ["key", "api_key", "apikey", "access_token"];
 /// Speaks to upstreams.
 pub(super) type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// A client with a pool of connections and the machine's certificates; Mozilla's, where the machine has none.
+/// A client with the machine's certificates; Mozilla's, where the machine has none. Each call has a connection of its
+/// own: one that is kept may be closed under the next call, and a call that may have been heard is not made twice.
 pub(super) fn client() -> io::Result<Client> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
@@ -68,7 +68,7 @@ pub(super) fn client() -> io::Result<Client> {
     };
     let https = builder.https_or_http().enable_http1().wrap_connector(http);
     let mut client = legacy::Client::builder(TokioExecutor::new());
-    Ok(client.pool_idle_timeout(POOL_IDLE).pool_timer(TokioTimer::new()).build(https))
+    Ok(client.pool_max_idle_per_host(0).build(https))
 }
 
 /// What is asked of an upstream.

@@ -132,7 +132,7 @@ impl Warden {
     /// # Errors
     /// The pipe cannot be read. A warden that dies or hangs without a report is not an error: what is left of it and
     /// its tree is killed, and its child counts as lost.
-    pub fn wait(mut self, mut on_line: impl FnMut(&str)) -> io::Result<Report> {
+    pub fn wait(mut self, mut on_line: impl FnMut(&[u8])) -> io::Result<Report> {
         let heard = self.listen(&mut on_line);
         self.stopper.close();
         if !matches!(heard, Ok(Some(_))) {
@@ -143,14 +143,14 @@ impl Warden {
     }
 
     /// None where the warden went away, or has not answered for too long.
-    fn listen(&mut self, on_line: &mut impl FnMut(&str)) -> io::Result<Option<Report>> {
+    fn listen(&mut self, on_line: &mut impl FnMut(&[u8])) -> io::Result<Option<Report>> {
         // A line has its first byte in front on its way.
         let mut lines = Lines::new(MAX_LINE_BYTES + 1);
         let mut buffer = vec![0; READ_BYTES];
         let mut report = None;
         let mut take = |line: &[u8]| {
             match line.split_first() {
-                Some((&LINE, rest)) => on_line(String::from_utf8_lossy(rest).trim_end()),
+                Some((&LINE, rest)) => on_line(rest),
                 Some((&REPORT, rest)) => report = serde_json::from_slice(rest).ok(),
                 _ => {}
             }

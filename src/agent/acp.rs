@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::acp_client::{ACP, Options};
 use super::acp_message::{Answer, Message, SET_MODE, Update, failed, microusd, stopped, tokens};
 use super::event::{AgentEvent, mentions};
-use super::{Agent, Attempt, Invocation, command};
+use super::{Agent, Attempt, Invocation, claude, command};
 use crate::core::{Ended, Terminal, Usage, UsageSource};
 use crate::journal::write_atomic;
 
@@ -40,8 +40,11 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
     let mut argv = vec![client, ACP.to_owned(), serde_json::to_string(&options)?, "--".to_owned()];
     argv.append(&mut invocation.argv);
     invocation.argv = argv;
-    // claude offers root its most permissive mode only where it is told that walls hold it in.
-    invocation.set("IS_SANDBOX", "1");
+    // claude offers root its most permissive mode only where it is told that walls hold it in, and is held to its task by
+    // the same variables as by its own protocol. Others do not know them.
+    for (name, value) in claude::CAPS {
+        invocation.set(name, value);
+    }
     if let Some(role) = attempt.role() {
         // The protocol has no place for a role.
         let prompt = attempt.dir.join("acp-prompt.md");

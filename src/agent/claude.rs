@@ -21,6 +21,18 @@ use crate::core::{Terminal, Usage, UsageSource};
 /// Times at which a limit that was hit ends come in seconds.
 const MS_PER_SECOND: i64 = 1000;
 
+/// Variables that hold it to its task: no traffic but for that, few retries, no suggestions that cost a call.
+pub(super) const CAPS: [(&str, &str); 7] = [
+    ("DISABLE_AUTOUPDATER", "1"),
+    ("DISABLE_TELEMETRY", "1"),
+    ("DISABLE_ERROR_REPORTING", "1"),
+    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+    ("CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION", "false"),
+    ("CLAUDE_CODE_MAX_RETRIES", "4"),
+    // As root it refuses to work without asking, except where it is told that walls hold it in.
+    ("IS_SANDBOX", "1"),
+];
+
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     let mut flags = vec!["-p", "--output-format", "stream-json", "--verbose"];
     // The user's settings are those of a private home, so there are none.
@@ -36,17 +48,10 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     if let Some(role) = attempt.role() {
         flags.extend(["--append-system-prompt", role]);
     }
-    let env = [
-        ("TERM", "dumb"),
-        ("DISABLE_AUTOUPDATER", "1"),
-        ("DISABLE_TELEMETRY", "1"),
-        ("DISABLE_ERROR_REPORTING", "1"),
-        ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-        ("CLAUDE_CODE_MAX_RETRIES", "4"),
-        // As root it refuses to work without asking, except where it is told that walls hold it in.
-        ("IS_SANDBOX", "1"),
-    ];
-    let mut invocation = Invocation::new(attempt, agent.argv(flags), &env);
+    let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
+    for (name, value) in CAPS {
+        invocation.set(name, value);
+    }
     if let Some(access) = attempt.access {
         invocation.set("ANTHROPIC_BASE_URL", access.anthropic());
         invocation.set("ANTHROPIC_API_KEY", access.key.as_str());

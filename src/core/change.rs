@@ -2,6 +2,7 @@
 
 use super::agent::{AgentReport, Terminal};
 use super::budget::Usage;
+use super::call::CallTrouble;
 use super::effect::EffectKey;
 use super::event::Event;
 use super::fault::{Fault, FaultClass};
@@ -140,7 +141,10 @@ impl State {
             }
             Event::CallEnded { task, attempt, call, usage, fault } => {
                 self.ledger.end_call(task, *attempt, *call, *usage);
-                self.latest_mut(task, |a| a.call_fault.clone_from(fault));
+                // A call that the agent gave up says nothing about the API.
+                if fault.as_ref().is_none_or(|fault| fault.trouble != CallTrouble::Abandoned) {
+                    self.latest_mut(task, |a| a.call_fault.clone_from(fault));
+                }
             }
             _ => {}
         }

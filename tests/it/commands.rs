@@ -388,7 +388,8 @@ fn resume_of_a_session_whose_tasks_are_all_done_brings_it_to_its_end() {
     let env = Env::new();
     env.write("prd.md", &prd(&[("FR-1", "the only one")]));
     env.commit("prd");
-    let agent = format!("{}; echo '{{\"usage\":{{\"input_tokens\":100}}}}'", counted(&env));
+    // A last line without its end is read when the agent has ended, so that the limit cannot end the agent first.
+    let agent = format!("{}; printf '{{\"usage\":{{\"input_tokens\":100}}}}'", counted(&env));
     env.run_prd(&agent, &["--max-tokens", "50"]).exits(5);
     let run = env.run(&["resume", "--max-tokens", "5000"]).exits(0);
     env.check_run(&run);

@@ -23,10 +23,11 @@ pub fn call(step: &Step, asked: &Asked, body: &str, dir: Option<&Path>) -> Optio
     let (name, input) = match step {
         Step::Write => write(&asked.tools, file, &place)?,
         Step::Edit => edit(&asked.tools, file, &place)?,
-        Step::Shell(command) => shell(&asked.tools, command)?,
+        // Some agents end a loop of one and the same command by themselves.
+        Step::Shell(command) => shell(&asked.tools, &command.replace("{n}", &asked.results.to_string()))?,
     };
     let custom = custom(name);
-    let input = if input.is_string() && !custom { json!({"input": input}) } else { input };
+    let input = if input.is_string() && !custom { json!({"input": input, "patchText": input}) } else { input };
     Some(Call { name: name.to_owned(), input, custom })
 }
 

@@ -139,7 +139,9 @@ impl World {
 
     /// Starts the gateway, where there is to be one. Its asks and ends come in as inputs.
     pub(super) fn open_gateway(&self, send: &Send) -> io::Result<()> {
-        let Some(options) = self.options.gateway else { return Ok(()) };
+        // Where no agent calls an API there is no need for it, nor for reading the machine's certificates.
+        let is_needed = self.options.agents.values().any(|hired| !hired.upstreams.is_empty());
+        let Some(options) = self.options.gateway.filter(|_| is_needed) else { return Ok(()) };
         let send = send.clone();
         let tell = move |input| {
             // A driver that is gone needs no input.

@@ -6,30 +6,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::env::{Env, Run, prd};
+use crate::walls::end_of;
 
 /// Runs a PRD with a command as its agent. A run that hangs fails the test instead of the whole suite.
 #[track_caller]
 pub fn run_within(env: &Env, limit: Duration, agent: &str, more: &[&str]) -> Run {
     let mut args = vec!["--prd", "prd.md", "--agent-cmd", agent];
     args.extend(more);
-    let started = Instant::now();
-    let mut child = env.command(&args).spawn().unwrap();
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > limit {
-            // What it said is not read: whoever hangs below it may hold the pipe for ever.
-            child.kill().unwrap();
-            panic!("the run hangs: it should have ended after {limit:?}");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let took = started.elapsed();
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        took,
-    }
+    end_of(env.command(&args).spawn().unwrap(), Instant::now(), limit)
 }
 
 /// A world whose PRD has that many independent requirements.

@@ -30,6 +30,7 @@ pub fn walled(count: usize) -> Env {
 pub fn end_of(mut child: Child, started: Instant, limit: Duration) -> Run {
     while child.try_wait().unwrap().is_none() {
         if started.elapsed() > limit {
+            // What it said is not read: whoever hangs below it may hold the pipe for ever.
             child.kill().unwrap();
             panic!("the run hangs: it should have ended after {limit:?}");
         }

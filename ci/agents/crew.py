@@ -21,15 +21,15 @@ class Agent:
         if self.program == self.name:
             return ["--agent", self.name, "--model", self.model]
         entry = f"{{protocol: acp, command: {self.program}, env_pass: [{', '.join(self.env)}]}}"
-        return ["--agent", self.name, "--set", f"agents.{self.name}={entry}"]
+        return ["--agent", self.name, "--model", self.model, "--set", f"agents.{self.name}={entry}"]
 
     def title(self, versions):
         program = {"claude-agent-acp": "claude-agent-acp (ACP)"}.get(self.program, self.program)
         return f"{program} {versions[self.program]}"
 
 
-# opencode works through Anthropic here, so that its own use of that API is measured beside claude's. ACP has no word
-# for a model: the agent behind it takes its model, like its other habits, from variables.
+# opencode works through Anthropic here, so that its own use of that API is measured beside claude's. The agent behind
+# ACP takes its habits from variables, and offers its client the model that one of them names.
 CREW = (
     Agent("claude", "claude", "claude-sonnet-4-5", "anthropic", max_cost="0.75"),
     Agent("codex", "codex", "gpt-5.5", "openai"),

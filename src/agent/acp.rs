@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -34,12 +35,10 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
         let message = format!("the agent `{}` needs a `command`: the program that speaks ACP", agent.name);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let options = Options { cwd: std::path::absolute(attempt.workspace)? };
-    let client = std::env::current_exe()?.display().to_string();
+    let cwd = std::path::absolute(attempt.workspace)?;
+    let options = Options { cwd, model: agent.model.clone(), only_greets: false };
     let mut invocation = command::invocation(agent, attempt);
-    let mut argv = vec![client, ACP.to_owned(), serde_json::to_string(&options)?, "--".to_owned()];
-    argv.append(&mut invocation.argv);
-    invocation.argv = argv;
+    invocation.argv = client(&options, invocation.argv)?;
     // claude offers root its most permissive mode only where it is told that walls hold it in, and is held to its task by
     // the same variables as by its own protocol. Others do not know them.
     for (name, value) in claude::CAPS {
@@ -52,6 +51,22 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
         invocation.stdin = Some(prompt);
     }
     Ok(invocation)
+}
+
+/// A command line that asks the agent who it is.
+///
+/// # Errors
+/// This program's own path is not known.
+pub(super) fn greeting(agent: &Agent) -> io::Result<Vec<String>> {
+    client(&Options { cwd: PathBuf::new(), model: None, only_greets: true }, agent.argv([]))
+}
+
+/// The client's own command line around the agent's.
+fn client(options: &Options, agent: Vec<String>) -> io::Result<Vec<String>> {
+    let own = std::env::current_exe()?.display().to_string();
+    let mut argv = vec![own, ACP.to_owned(), serde_json::to_string(options)?, "--".to_owned()];
+    argv.extend(agent);
+    Ok(argv)
 }
 
 /// The incremental reader of one attempt.

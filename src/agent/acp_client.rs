@@ -42,6 +42,11 @@ const CANNOT_START: u8 = 126;
 pub(super) struct Options {
     /// Where the session works; absolute.
     pub(super) cwd: PathBuf,
+    /// The model that the agent is to use, where one is named.
+    pub(super) model: Option<String>,
+    /// No session and no prompt: the agent is only asked who it is.
+    #[serde(default)]
+    pub(super) only_greets: bool,
 }
 
 /// Runs the hidden subcommand: `__acp <options as JSON> -- program args…`. Exit status 0 only where the agent says
@@ -60,9 +65,14 @@ fn run(mut args: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
         (Some(dashes), Some(program)) if dashes == "--" => program,
         _ => return Err(io::Error::new(ErrorKind::InvalidInput, format!("`{ACP}` needs options, `--` and a program"))),
     };
-    let mut prompt = Vec::new();
-    io::stdin().lock().read_to_end(&mut prompt)?;
-    let talk = Talk::new(options.cwd.display().to_string(), String::from_utf8_lossy(&prompt).into_owned());
+    let talk = if options.only_greets {
+        Talk::greeting()
+    } else {
+        let mut prompt = Vec::new();
+        io::stdin().lock().read_to_end(&mut prompt)?;
+        let prompt = String::from_utf8_lossy(&prompt).into_owned();
+        Talk::new(options.cwd.display().to_string(), prompt, options.model)
+    };
     #[expect(clippy::disallowed_methods, reason = "the agent is this client's own child; the warden ends both")]
     let mut command = Command::new(&program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());

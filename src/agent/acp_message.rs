@@ -17,6 +17,8 @@ pub(super) const NEW_SESSION: u64 = 2;
 pub(super) const PROMPT: u64 = 3;
 /// Sets the mode, before the prompt; an error in answer to it is not the prompt's.
 pub(super) const SET_MODE: u64 = 4;
+/// Chooses the model, before the mode.
+pub(super) const SET_MODEL: u64 = 5;
 
 /// Code of ACP for a request that needs a login first.
 const AUTH_REQUIRED: i64 = -32_000;
@@ -98,6 +100,13 @@ pub(super) struct Answer {
 #[serde(default)]
 pub(super) struct AgentInfo {
     pub(super) name: String,
+    pub(super) version: Option<String>,
+}
+
+/// Who the agent behind these lines says it is, in answer to the first request.
+pub(super) fn introduction(lines: &str) -> Option<AgentInfo> {
+    let messages = lines.lines().filter_map(|line| serde_json::from_str::<Message<'_>>(line).ok());
+    messages.filter_map(|message| message.result).find_map(|answer| answer.agent_info)
 }
 
 impl Answer {

@@ -4,15 +4,15 @@
 //! In: lines of the agent. Out: what to send it, and what to note. Files and terminals are not offered: an agent that
 //! asks for them all the same is told that there is no such method, and uses its own hands.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use std::collections::VecDeque;
 
-use super::acp_message::{INITIALIZE, NEW_SESSION, PROMPT, SET_MODE};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::acp_choice::{choose_model, most_permissive};
+use super::acp_message::{INITIALIZE, NEW_SESSION, PROMPT, SET_MODE, SET_MODEL};
 
 const METHOD_NOT_FOUND: i64 = -32_601;
-/// Modes in which nobody is asked, the most permissive first: claude, gemini and qwen, codex; then those that decide
-/// by themselves. Any other mode's name says nothing to us.
-const MODES: [&str; 4] = ["bypasspermissions", "yolo", "fullaccess", "auto"];
 /// Kinds of an answer to a request for permission; ids are the agent's own and mean nothing.
 const ALLOWING: [&str; 2] = ["allow_always", "allow_once"];
 const DENYING: [&str; 2] = ["reject_once", "reject_always"];
@@ -27,10 +27,16 @@ pub(super) enum Say {
 }
 
 /// A conversation.
+#[derive(Default)]
 pub(super) struct Talk {
     cwd: String,
     prompt: String,
+    /// The model that is asked for.
+    model: Option<String>,
+    only_greets: bool,
     session: Option<String>,
+    /// Requests that come before the prompt: id, method, parameters besides the session.
+    next: VecDeque<(u64, &'static str, Map<String, Value>)>,
     /// The request whose answer is awaited; none once all is said.
     awaited: Option<u64>,
     cancelled: bool,
@@ -48,7 +54,7 @@ struct Head {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Reply {
-    result: Option<Outcome>,
+    result: Option<Value>,
     error: Option<Value>,
 }
 
@@ -57,20 +63,7 @@ struct Reply {
 struct Outcome {
     protocol_version: Option<u64>,
     session_id: Option<String>,
-    modes: Option<Modes>,
     stop_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Modes {
-    available_modes: Vec<Mode>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Mode {
-    id: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -100,9 +93,14 @@ struct ToolCall {
 }
 
 impl Talk {
-    /// A conversation about one prompt. `cwd` is absolute.
-    pub(super) fn new(cwd: String, prompt: String) -> Self {
-        Self { cwd, prompt, session: None, awaited: None, cancelled: false, over: None }
+    /// A conversation about one prompt, with the model of that name where one is named. `cwd` is absolute.
+    pub(super) fn new(cwd: String, prompt: String, model: Option<String>) -> Self {
+        Self { cwd, prompt, model, ..Self::default() }
+    }
+
+    /// A conversation that ends when the agent has said who it is.
+    pub(super) fn greeting() -> Self {
+        Self { only_greets: true, ..Self::default() }
     }
 
     /// The first word.
@@ -148,22 +146,23 @@ impl Talk {
     fn answered(&mut self, line: &str) -> Vec<Say> {
         let asked = self.awaited.take();
         let reply: Reply = serde_json::from_str(line).unwrap_or_default();
-        if asked == Some(SET_MODE) {
-            return vec![self.prompt()];
-        }
-        if let Some(error) = reply.error {
+        // A mode is only a wish.
+        if let Some(error) = reply.error.filter(|_| asked != Some(SET_MODE)) {
             return self.end(false, json!({"maestro": "acp", "did": "end", "error": error}));
         }
-        let outcome = reply.result.unwrap_or_default();
+        let result = reply.result.unwrap_or_default();
+        let outcome = Outcome::deserialize(&result).unwrap_or_default();
         match asked {
+            Some(SET_MODE | SET_MODEL) => self.go_on(),
             Some(INITIALIZE) if outcome.protocol_version.is_some_and(|version| version != 1) => {
                 self.fail("the agent does not speak version 1 of the protocol")
             }
+            Some(INITIALIZE) if self.only_greets => self.end(true, json!({"maestro": "acp", "did": "end"})),
             Some(INITIALIZE) => {
                 let params = json!({"cwd": self.cwd, "mcpServers": []});
                 vec![Say::Send(self.ask(NEW_SESSION, "session/new", params))]
             }
-            Some(NEW_SESSION) => self.opened(outcome),
+            Some(NEW_SESSION) => self.opened(&result, outcome),
             _ => match outcome.stop_reason {
                 Some(reason) => {
                     let done = reason == "end_turn";
@@ -174,16 +173,29 @@ impl Talk {
         }
     }
 
-    /// There is a session: the most permissive mode, where there is a choice, then the prompt.
-    fn opened(&mut self, outcome: Outcome) -> Vec<Say> {
+    /// There is a session: the model that is asked for, the most permissive mode, then the prompt.
+    fn opened(&mut self, result: &Value, outcome: Outcome) -> Vec<Say> {
         let Some(session) = outcome.session_id else { return self.fail("the agent opened no session") };
-        self.session = Some(session.clone());
-        let Some(mode) = most_permissive(outcome.modes.unwrap_or_default().available_modes) else {
-            return vec![self.prompt()];
-        };
-        let params = json!({"sessionId": session, "modeId": mode});
-        let set = self.ask(SET_MODE, "session/set_mode", params);
-        vec![Say::Note(json!({"maestro": "acp", "did": "mode", "mode": mode})), Say::Send(set)]
+        self.session = Some(session);
+        if let Some(model) = &self.model {
+            match choose_model(result, model) {
+                Ok((method, params)) => self.next.push_back((SET_MODEL, method, params)),
+                Err(error) => return self.fail(&error),
+            }
+        }
+        if let Some(mode) = most_permissive(result) {
+            let params = Map::from_iter([("modeId".to_owned(), json!(mode))]);
+            self.next.push_back((SET_MODE, "session/set_mode", params));
+        }
+        self.go_on()
+    }
+
+    /// The next request; the prompt where no other is left.
+    fn go_on(&mut self) -> Vec<Say> {
+        let Some((id, method, mut params)) = self.next.pop_front() else { return vec![self.prompt()] };
+        let note = json!({"maestro": "acp", "did": "set", "method": method, "params": params});
+        params.insert("sessionId".to_owned(), json!(self.session));
+        vec![Say::Note(note), Say::Send(self.ask(id, method, Value::Object(params)))]
     }
 
     fn prompt(&mut self) -> Say {
@@ -224,15 +236,6 @@ impl Talk {
     }
 }
 
-/// By the letters of its id alone: `bypassPermissions`, `full-access`.
-fn most_permissive(modes: Vec<Mode>) -> Option<String> {
-    let letters = |mode: &Mode| -> String {
-        mode.id.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let wanted = MODES.iter().find_map(|name| modes.iter().position(|mode| letters(mode) == *name))?;
-    modes.into_iter().nth(wanted).map(|mode| mode.id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +257,7 @@ mod tests {
 
     /// A conversation whose prompt is out.
     fn prompted() -> Talk {
-        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned());
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), None);
         talk.open();
         sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
         sent(&mut talk, &session(&[]));
@@ -264,7 +267,7 @@ mod tests {
 
     #[track_caller]
     fn check_mode(offered: &[&str], expected: Option<&str>) {
-        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned());
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), None);
         talk.open();
         let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
         assert_eq!(new[0]["params"], json!({"cwd": "/w", "mcpServers": []}));
@@ -284,6 +287,35 @@ mod tests {
         check_mode(&["read-only", "auto", "full-access"], Some("full-access"));
         check_mode(&["plan", "build"], None);
         check_mode(&[], None);
+    }
+
+    #[test]
+    fn the_model_is_set_first_and_a_refusal_of_it_ends_the_conversation() {
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), Some("m".to_owned()));
+        talk.open();
+        sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
+        let modes = json!({"availableModes": [{"id": "yolo"}]});
+        let result = json!({"sessionId": "s1", "modes": modes, "models": {"availableModels": [{"modelId": "m"}]}});
+        let set = sent(&mut talk, &json!({"id": NEW_SESSION, "result": result}));
+        assert_eq!(set[0]["method"], "session/set_model");
+        assert_eq!(set[0]["params"], json!({"sessionId": "s1", "modelId": "m"}));
+        let mode = sent(&mut talk, &json!({"id": SET_MODEL, "result": null}));
+        assert_eq!(mode[0]["params"], json!({"sessionId": "s1", "modeId": "yolo"}));
+        assert_eq!(sent(&mut talk, &json!({"id": SET_MODE, "result": {}}))[0]["method"], "session/prompt");
+
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), Some("n".to_owned()));
+        talk.open();
+        sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
+        assert!(sent(&mut talk, &json!({"id": NEW_SESSION, "result": result})).is_empty());
+        assert_eq!(talk.over(), Some(false));
+    }
+
+    #[test]
+    fn a_greeting_ends_with_the_answer_to_it() {
+        let mut talk = Talk::greeting();
+        assert_eq!(talk.open()["method"], "initialize");
+        hear(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1, "agentInfo": {"version": "1"}}}));
+        assert_eq!(talk.over(), Some(true));
     }
 
     #[track_caller]
@@ -326,7 +358,7 @@ mod tests {
 
     #[test]
     fn errors_before_the_prompt_end_it() {
-        let mut talk = Talk::new("/w".to_owned(), String::new());
+        let mut talk = Talk::new("/w".to_owned(), String::new(), None);
         talk.open();
         hear(&mut talk, &json!({"id": INITIALIZE, "error": {"code": -32000, "message": "log in"}}));
         assert_eq!(talk.over(), Some(false));
@@ -337,7 +369,7 @@ mod tests {
         let mut talk = prompted();
         assert_eq!(talk.cancel().unwrap()["method"], "session/cancel");
         assert_eq!(talk.cancel(), None);
-        assert_eq!(Talk::new("/w".to_owned(), String::new()).cancel(), None);
+        assert_eq!(Talk::new("/w".to_owned(), String::new(), None).cancel(), None);
     }
 
     #[test]

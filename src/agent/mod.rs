@@ -4,6 +4,7 @@
 //! own word on its success is never asked for: it can make an attempt fail, never make it pass.
 
 mod acp;
+mod acp_choice;
 mod acp_client;
 mod acp_message;
 mod acp_talk;

@@ -1,19 +1,18 @@
 //! What an agent is on this machine: where its program lies and which version it has. In: an agent and an environment.
 //! Out: a `Probe`. Nothing is changed: the program is asked for its version in a home that is thrown away.
 
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::Agent;
+use super::acp_message::introduction;
+use super::{Agent, acp};
 use crate::config::Protocol;
-use crate::sandbox::child_env;
+use crate::sandbox::{Limits, Order, Warden, child_env};
 
-/// Time that a program has to say its version.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes of its answer that are read.
-const MAX_ANSWER_BYTES: u64 = 4096;
+/// Milliseconds that a program has to say its version.
+const PATIENCE_MS: u64 = 20_000;
+/// Bytes that it may say.
+const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
 /// The versions that the adapters were tested with. Another patch of one of them counts as tested too.
 const TESTED: [(Protocol, &str); 5] = [
@@ -23,6 +22,9 @@ const TESTED: [(Protocol, &str); 5] = [
     (Protocol::Opencode, "1.18.33"),
     (Protocol::Qwen, "0.24.4"),
 ];
+
+/// The same for agents that speak ACP, by the name that they give themselves.
+const TESTED_ACP: [(&str, &str); 1] = [("@agentclientprotocol/claude-agent-acp", "0.100.0")];
 
 /// An agent as it is installed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,15 +37,32 @@ pub struct Probe {
     pub tested: bool,
 }
 
-/// Looks for the agent's program on the `PATH` of `env` and asks it for its version. Commands and steps have none.
+/// Looks for the agent's program on the `PATH` of `env` and asks it for its version; an agent that speaks ACP is asked
+/// who it is. Commands and steps have no version.
 pub fn probe(agent: &Agent, env: &[(String, String)]) -> Probe {
     let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
     let Some(program) = agent.locate(path) else { return Probe::default() };
-    let asked = agent.has_stream() && agent.protocol != Protocol::Acp;
-    let answer = asked.then(|| ask(&program, env)).flatten();
-    let version = answer.as_deref().and_then(version_in).map(str::to_owned);
-    let tested = version.as_deref().is_some_and(|version| is_tested(agent.protocol, version));
+    let (version, tested) = match agent.protocol {
+        Protocol::Command | Protocol::Steps => (None, false),
+        Protocol::Acp => introduced(agent, env),
+        protocol => {
+            let answer = ask(vec![program.display().to_string(), "--version".to_owned()], env);
+            let version = answer.as_deref().and_then(version_in).map(str::to_owned);
+            let tested = version.as_deref().is_some_and(|version| is_tested(protocol, version));
+            (version, tested)
+        }
+    };
     Probe { program: Some(program), version, tested }
+}
+
+/// What an agent that speaks ACP says it is: its version, and whether that is a tested one.
+fn introduced(agent: &Agent, env: &[(String, String)]) -> (Option<String>, bool) {
+    let answer = acp::greeting(agent).ok().and_then(|argv| ask(argv, env));
+    let Some(info) = answer.as_deref().and_then(introduction) else { return (None, false) };
+    let of_name = TESTED_ACP.iter().find(|(name, _)| *name == info.name);
+    let tested = |version: &String| of_name.is_some_and(|(_, own)| major_minor(own) == major_minor(version));
+    let is_tested = info.version.as_ref().is_some_and(tested);
+    (info.version, is_tested)
 }
 
 /// Where a program is: at its own path if it has one, else in the first directory of `path` that has it.
@@ -59,30 +78,24 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// What `--version` prints. None where it prints nothing in time.
-fn ask(program: &Path, env: &[(String, String)]) -> Option<String> {
+/// What it prints, behind a warden that ends whatever it started. None where it prints nothing in time.
+fn ask(argv: Vec<String>, env: &[(String, String)]) -> Option<String> {
     let home = tempfile::tempdir().ok()?;
     let own = [("HOME", home.path().display().to_string()), ("TERM", "dumb".to_owned())];
-    let answer = home.path().join("version");
-    #[expect(clippy::disallowed_methods, reason = "a question with a time limit, no work: no warden is needed for it")]
-    let command = duct::cmd(program, ["--version"]);
-    let handle = command
-        .full_env(child_env(env.iter().cloned(), &[], &own))
-        .dir(home.path())
-        .stdin_null()
-        .stdout_path(&answer)
-        .stderr_null()
-        .unchecked()
-        .start()
-        .ok()?;
-    if handle.wait_timeout(PATIENCE).ok()?.is_none() {
-        // It may have ended just now.
-        let _ = handle.kill();
-        return None;
-    }
-    let mut text = String::new();
-    std::fs::File::open(&answer).ok()?.take(MAX_ANSWER_BYTES).read_to_string(&mut text).ok()?;
-    Some(text)
+    let answer = home.path().join("answer");
+    let order = Order {
+        argv,
+        env: child_env(env.iter().cloned(), &[], &own),
+        dir: home.path().to_owned(),
+        stdin: None,
+        stdout: answer.clone(),
+        stderr: home.path().join("stderr.log"),
+        limits: Limits { wall_ms: PATIENCE_MS, max_output_bytes: Some(MAX_ANSWER_BYTES), ..Limits::default() },
+        walls: None,
+        forward_json: false,
+    };
+    Warden::start(&order).ok()?.wait(|_| ()).ok()?;
+    std::fs::read_to_string(answer).ok()
 }
 
 /// The first word that begins like a version: digits and dots.

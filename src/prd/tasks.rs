@@ -112,7 +112,7 @@ fn line(
         "owns" => spec.owns.extend(globs(value)),
         "role" => spec.role = Some(bare(value).to_owned()).filter(|role| !role.is_empty()),
         "priority" => spec.priority = Some(priority(value, at)?),
-        "no-op" | "noop" => spec.no_op = matches!(bare(value).to_ascii_lowercase().as_str(), "yes" | "true" | "y"),
+        "no-op" | "noop" => spec.no_op = yes_or_no(value, at)?,
         _ => text.push(format!("{mark}{line}")),
     }
     Ok(())
@@ -161,6 +161,19 @@ fn requirements(joined: &Joined, value: &str, at: usize) -> Result<Vec<Requireme
 fn priority(value: &str, at: usize) -> Result<Priority, Problem> {
     let message = format!("priority `{}` is not a priority", bare(value));
     Priority::parse(bare(value)).ok_or_else(|| Problem::new(at, message, "write P0, P1, P2, P3 or P4"))
+}
+
+/// By the first word: people add why.
+fn yes_or_no(value: &str, at: usize) -> Result<bool, Problem> {
+    let value = bare(value).to_ascii_lowercase();
+    match value.split(|c: char| !c.is_alphabetic()).next() {
+        Some("yes" | "true" | "y") => Ok(true),
+        Some("" | "no" | "false" | "n" | "none") => Ok(false),
+        _ => {
+            let message = format!("no-op is `{value}`, which is neither yes nor no");
+            Err(Problem::new(at, message, "write `No-op: yes` or `No-op: no`"))
+        }
+    }
 }
 
 /// Globs between commas; a comma inside of braces belongs to its glob.
@@ -222,11 +235,21 @@ mod tests {
 
     #[test]
     fn unknown_requirements_and_duplicates_are_refused() {
-        for tasks in
-            ["### T-1: a\n- Requirements: FR-9\n", "### T-1: a\n\n### T-1: b\n", "### T-1: a\n- Priority: soon\n"]
-        {
+        for tasks in [
+            "### T-1: a\n- Requirements: FR-9\n",
+            "### T-1: a\n\n### T-1: b\n",
+            "### T-1: a\n- Priority: soon\n",
+            "### T-1: a\n- No-op: perhaps\n",
+        ] {
             let text = format!("# T\n\n## Requirements\n\n- FR-1: a\n\n## Tasks\n\n{tasks}");
             assert!(parse("t.md", text.as_bytes()).is_err(), "{tasks}");
+        }
+    }
+
+    #[test]
+    fn a_no_op_may_say_why() {
+        for (said, expected) in [("yes\nIt is there.", true), ("**Yes** (it is there)", true), ("no, not yet", false)] {
+            assert_eq!(tasks(&format!("### T-1: a\n- No-op: {said}\n"))[0].no_op, expected, "{said}");
         }
     }
 

@@ -49,7 +49,7 @@ read -r answer; echo "$answer" >&2
     let answers = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(answers.contains(r#""optionId":"y""#) && answers.contains("-32601"), "{answers}");
     let said = stdout(&output);
-    assert!(said.contains(r#""did":"mode""#) && said.contains(r#""outcome":"allow_once""#), "{said}");
+    assert!(said.contains(r#""did":"set""#) && said.contains(r#""outcome":"allow_once""#), "{said}");
     assert!(said.contains(r#"{"jsonrpc":"2.0","id":3,"result":{"stopReason":"end_turn"}}"#), "{said}");
 }
 

@@ -7,7 +7,8 @@
 # the registry and the loopback.
 #
 # Usage: ci/agents.sh [--agent NAME]… [--scenario NAME]… [--no-parallel] [--keep DIR]
-#   With a selection the table is printed and docs/agents.md stays as it is. --keep leaves every run's files in DIR.
+#   With a selection the table is printed and docs/agents.md stays as it is. --keep leaves every run's files in DIR,
+#   which has to be empty.
 # Environment: MAESTRO_AGENTS_CACHE   where the agents are installed (target/agents)
 #              MAESTRO_BIN, MODEL_SERVER_BIN   binaries to use instead of building them
 set -euo pipefail
@@ -98,4 +99,4 @@ fi
 step "the runs"
 python3 -B "$here/agents/main.py" --maestro "$(realpath "$maestro")" --server "$(realpath "$server")" \
     --modules "$modules" --docs "$root/docs/agents.md" --tmp "$tmp" \
-    --shared "$root/../shared/tools/model_server.py" "${versions[@]}" "$@"
+    --shared "$root/../shared/tools/model_server.py" --prices "$root/src/gateway/prices.json" "${versions[@]}" "$@"

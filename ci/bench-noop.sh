@@ -106,7 +106,7 @@ def ours(n):
     repo, work = tmp / f"repo-{n}", tmp / f"work-{n}"
     shutil.copytree(tmp / "repo", repo)
     # An agent that reports nothing counts as one call; the budgets must not end the run.
-    command = [binary, "--prd", "prd.md", "--agent-cmd", "true", "--allow-unsandboxed", "-j2"]
+    command = [binary, "--prd", "prd.md", "--agent-cmd", "true", "-j2"]
     command += ["--work-dir", str(work), "--max-api-calls", str(10 * tasks), "--max-duration", "6h"]
     before, started, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0
     with open(tmp / "log", "w") as log:

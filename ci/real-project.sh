@@ -50,7 +50,10 @@ sed "s|@PYTHON@|$python|" "$here/real-project/config.yaml" > .flow/maestro/confi
 git add --all
 git commit --quiet -m "A PRD and the configuration"
 
-run=("$binary" --prd docs/prd.md --allow-unsandboxed -j2 --work-dir "$tmp/work"
+# The agent and the gate run behind walls; beyond the standard places they read the agent's script and its interpreter.
+prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
+run=("$binary" --prd docs/prd.md -j2 --work-dir "$tmp/work"
+    --set "sandbox.read=[\"$tmp/venv\", \"$here/real-project\", \"$prefix\"]"
     --agent-cmd "'$python' -B '$here/real-project/agent.py'"
     --json "$tmp/out/report.json" --junit "$tmp/out/junit.xml" --markdown "$tmp/out/report.md")
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes src/gateway/prices.json from the model prices that the newest `litellm` wheel on PyPI carries as data.
 
-Facts only: names and prices, as whole millionths of a US dollar for a million tokens. Of several tiers the dearest is
-taken, and what would be guessed is left out: models without a price, and those that bill more than text tokens.
+Facts only: names, whole millionths of a US dollar for a million tokens, by the length of a call's input where that
+matters, and the most output tokens of a call. What would be guessed is left out: models without a price, and those
+that bill more than text tokens.
 """
 import datetime
 import json
@@ -19,13 +20,16 @@ PRICE_FILE = "litellm/model_prices_and_context_window_backup.json"
 PROVIDERS = {"anthropic", "openai", "gemini"}
 # Prices per image, second, search or voice: a price for text tokens alone would be too low.
 OTHER_BILLING = re.compile(r"audio|tts|image|realtime|live|streaming|lyria|omni|robotics|search|deep-research|computer-use|^ft:")
-# The price itself and its tiers by length of the input; other suffixes are other ways of being served.
+# Suffixes that are not listed here are other ways of being served. A reasoning token is an output token for us, so
+# output has the dearer of the two prices.
 FIELDS = {
-    "input": re.compile(r"^input_cost_per_token(_above_\d+k_tokens)?$"),
-    "cached_input": re.compile(r"^cache_read_input_token_cost(_above_\d+k_tokens)?$"),
-    "cache_write": re.compile(r"^cache_creation_input_token_cost(_above_\d+k_tokens)?$"),
-    "output": re.compile(r"^output_cost_per_(reasoning_)?token(_above_\d+k_tokens)?$"),
+    "input": ("input_cost_per_token",),
+    "cached_input": ("cache_read_input_token_cost",),
+    "cache_write": ("cache_creation_input_token_cost",),
+    "cache_write_1h": ("cache_creation_input_token_cost_above_1hr", "cache_creation_input_token_cost_above_12hr"),
+    "output": ("output_cost_per_token", "output_cost_per_reasoning_token"),
 }
+ABOVE = re.compile(r"_above_(\d+)k_tokens$")
 
 
 def wheel(directory):
@@ -47,28 +51,66 @@ def micro(usd_per_token):
     return int((Decimal(str(usd_per_token)) * 10**12).to_integral_value(ROUND_CEILING))
 
 
-def price(facts):
-    """The dearest tier of each price, or None where input or output has none."""
-    tiers = [facts, *(facts.get("tiered_pricing") or [])]
-    found = {}
-    for field, pattern in FIELDS.items():
-        amounts = [micro(v) for tier in tiers for k, v in tier.items() if pattern.match(k) and v]
-        found[field] = max(amounts, default=0)
-    if not (found["input"] and found["output"]):
-        return None
-    for field in ("cached_input", "cache_write"):
-        found[field] = found[field] or found["input"]
+def told(facts, suffix=""):
+    """The prices that `facts` has under names with this suffix."""
+    amounts = {field: [facts.get(key + suffix) for key in keys] for field, keys in FIELDS.items()}
+    return {field: max(map(micro, filter(None, some))) for field, some in amounts.items() if any(some)}
+
+
+def tiers(facts):
+    """Prices by the length of the input above which they hold; each lacks what is as in the one before it."""
+    ranges = facts.get("tiered_pricing") or []
+    found = {int(tier["range"][0]): told(tier) for tier in ranges}
+    found[0] = {**told(facts), **found.get(0, {})}
+    for thousands in {int(match[1]) for match in map(ABOVE.search, facts) if match}:
+        found.setdefault(thousands * 1000, {}).update(told(facts, f"_above_{thousands}k_tokens"))
+    return found
+
+
+def complete(price):
+    """Nothing is free that the list is silent about: then input costs what input costs."""
+    write = price.get("cache_write", price["input"])
+    return {
+        "input": price["input"],
+        "cached_input": price.get("cached_input", price["input"]),
+        "cache_write": write,
+        "cache_write_1h": price.get("cache_write_1h", write),
+        "output": price["output"],
+    }
+
+
+def longer(price, tier):
+    """The price of a tier: what it does not say anew rises as its input does, and nothing gets cheaper."""
+    if not ("input" in tier and "input" in price):
+        return {**price, **tier}
+    risen = {field: -(-amount * tier["input"] // price["input"]) for field, amount in price.items()}
+    return {field: max(amount, price.get(field, 0)) for field, amount in {**risen, **tier}.items()}
+
+
+def model(facts):
+    """What the table says of a model, or None where input or output has no price."""
+    found, price, steps = tiers(facts), {}, []
+    for above in sorted(found):
+        price = longer(price, found[above])
+        if not ("input" in price and "output" in price):
+            return None
+        steps.append((above, complete(price)))
+    found = steps[0][1]
+    if facts.get("max_output_tokens"):
+        found["max_output"] = int(facts["max_output_tokens"])
+    if len(steps) > 1:
+        found["tiers"] = [{"above": above, **price} for above, price in steps[1:]]
     return found
 
 
 def models(listed):
     table = {}
     for name, facts in listed.items():
-        found = price(facts) if is_wanted(name, facts) else None
+        found = model(facts) if is_wanted(name, facts) else None
         if found:
             short = name.rsplit("/", 1)[-1]
-            known = table.get(short, found)
-            table[short] = {field: max(known[field], found[field]) for field in found}
+            if table.setdefault(short, found) != found:
+                raise SystemExit(f"`{name}` has another price than its namesake; which is which?")
     return table
 
 

@@ -1,6 +1,7 @@
 """Every agent through every scenario, then four at once; the table of it. `../agents.sh` installs and builds first."""
 import argparse
 import datetime
+import json
 import pathlib
 import platform
 import subprocess
@@ -15,7 +16,7 @@ import table
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("maestro", "server", "modules", "docs", "tmp", "shared"):
+    for name in ("maestro", "server", "modules", "docs", "tmp", "shared", "prices"):
         parser.add_argument(f"--{name}", required=True, type=pathlib.Path)
     parser.add_argument("--version", action="append", default=[], metavar="PROGRAM=VERSION")
     parser.add_argument("--agent", action="append", default=[], choices=[agent.name for agent in crew.CREW])
@@ -27,9 +28,12 @@ def arguments():
 
 def main():
     options = arguments()
+    options.prices = json.loads(options.prices.read_text())["models"]
     options.versions = dict(text.split("=", 1) for text in options.version)
     options.runs = (options.keep or options.tmp / "runs").resolve()
     options.runs.mkdir(parents=True, exist_ok=True)
+    if any(options.runs.iterdir()):
+        sys.exit(f"agents: {options.runs} holds something already: name another directory, or empty it")
     agents = [agent for agent in crew.CREW if not options.agent or agent.name in options.agent]
     scenarios = [s for s in cells.SCENARIOS if not options.scenario or s.name in options.scenario]
     found = {}
@@ -38,7 +42,7 @@ def main():
         for agent in agents:
             for scenario in scenarios:
                 cell = found[agent.name, scenario.name] = cells.play(options, server, agent, scenario)
-                say(f"{agent.name:<9} {scenario.name:<14} {cell.text():<40} {cell.seconds:5.1f} s", cell.problems)
+                say(f"{agent.name:<9} {scenario.name:<14} {cell.text():<48} {cell.seconds:5.1f} s", cell.problems)
         rounds = [] if options.no_parallel else parallel.play_all(options, server, say)
     finally:
         server.close()

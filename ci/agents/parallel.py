@@ -9,18 +9,25 @@ from cells import ONCE, off_by
 from world import World
 
 TEAM = ("claude", "codex", "gemini", "qwen")
-# What the server plays, the exit code it leads to, and what maestro-ci is told.
+LARGE = ("--max-tokens", "10M")
+# What the server plays, the exit code it leads to, and what maestro-ci is told. Not `larger`: agents that are told of so
+# many tokens begin to condense what they know, each in its own time.
 OWN = (
     ("ok", 0, ()), ("two", 0, ()), ("shell", 0, ()), ("exit3", 0, ()), ("429x2", 0, ()), ("529x2", 0, ()),
     ("late_usage", 0, ()), ("slow-20", 0, ()), ("401", 7, ONCE),
     ("loop", 5, (*ONCE, "--set", "resource_limits.task.max_api_calls=10")),
-    ("cut+whole", 7, (*ONCE, "--max-tokens", "10M")),
-    ("stall+whole", 7, (*ONCE, "--max-tokens", "10M", "--set", "gateway.stall_seconds=2")),
+    ("no_usage", 0, LARGE),
+    ("cut+whole", 7, (*ONCE, *LARGE)), ("garbage+whole", 7, (*ONCE, *LARGE)), ("close", 7, (*ONCE, *LARGE)),
+    ("stall", 7, (*ONCE, *LARGE, "--set", "gateway.stall_seconds=2")),
 )
 OLDER = (
     ("ok", 0, ()), ("two", 0, ()), ("shell", 0, ()), ("exit3", 0, ()), ("e429x2", 0, ()), ("e529x2", 0, ()),
     ("e401", 7, ONCE), ("loop", 5, (*ONCE, "--set", "resource_limits.task.max_api_calls=10")),
+    ("cut", 7, (*ONCE, *LARGE)), ("garbage", 7, (*ONCE, *LARGE)), ("close", 7, (*ONCE, *LARGE)),
+    ("stall", 7, (*ONCE, *LARGE, "--set", "gateway.stall_seconds=2")),
 )
+# Scenarios whose answers do not tell what they cost.
+UNTOLD = {"no_usage", "cut", "garbage", "close", "stall"}
 
 
 @dataclass
@@ -79,7 +86,7 @@ def play(options, server, scenario, wanted, more, say):
     done = Round(server.name, scenario, code, total(counts), total(own), sum(estimated.values()), error)
     if code != wanted:
         done.problems.append(f"exit code {code} instead of {wanted}")
-    done.problems += problems(world, counts, own, estimated)
+    done.problems += problems(world, counts, own, estimated, scenario.partition("+")[0] in UNTOLD)
     say(f"four      {server.name:<15} {scenario:<12} {done.counted.requests} calls, {done.counted.tokens} tokens, "
         f"error {error}", done.problems)
     return done
@@ -100,10 +107,11 @@ def total(counts):
     return sum(counts.values(), servers.Count(0, 0))
 
 
-def problems(world, counts, own, estimated):
+def problems(world, counts, own, estimated, is_untold):
     for name in TEAM:
-        is_exact = counts[name] == own[name] or estimated[name] and counts[name].requests == own[name].requests
-        if not is_exact or off_by(own[name].tokens, estimated[name], counts[name].tokens):
+        is_same = counts[name].requests == own[name].requests and (is_untold or counts[name] == own[name])
+        is_guessed = estimated[name] and not is_untold
+        if not is_same or is_guessed or off_by(own[name].tokens, estimated[name], counts[name].tokens):
             yield f"{name}: the server counted {counts[name]}, the gateway {own[name]}, {estimated[name]} estimated"
         if not counts[name].requests:
             yield f"{name}: no call"

@@ -55,8 +55,8 @@ class Older:
     name = "model_server.py"
     # Input and output of each call, with what a cache held or took and with what was thought.
     BILL = {"anth": 1000 + 300 + 200 + 50, "resp": 1000 + 50, "chat": 1000 + 50, "gem": 1000 + 50 + 7}
-    # The requests that it answers with an error before it goes on.
-    REFUSED = {"e429x2": 2, "e529x2": 2, "e401": 10**9}
+    # The requests that it answers with an error, or not at all, before it goes on.
+    REFUSED = {"e429x2": 2, "e529x2": 2, "e401": 10**9, "close": 10**9}
 
     def __init__(self, script, directory, port):
         self.scratch, self.log = directory / "scratch", directory / "older.jsonl"

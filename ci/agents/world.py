@@ -39,15 +39,20 @@ def prd(tasks):
 
 
 class World:
-    """One repository and everything around it."""
+    """One repository and everything around it. `files` makes more of its files from the directory for canaries."""
 
-    def __init__(self, directory, options, tasks=(("general", "hello.txt", ""),)):
+    def __init__(self, directory, options, tasks=(("general", "hello.txt", ""),), files=None):
         self.top = pathlib.Path(directory)
         self.options = options
         self.repo, self.out = self.top / "repo", self.top / "out"
         for name in ("repo", "home", "work", "out"):
             (self.top / name).mkdir(parents=True)
-        (self.repo / "prd.md").write_text(prd(tasks))
+        # What code of the repository leaves where it runs.
+        self.canaries = self.top / "canaries"
+        self.canaries.mkdir()
+        for path, text in {"prd.md": prd(tasks), **(files(self.canaries) if files else {})}.items():
+            (self.repo / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.repo / path).write_text(text)
         identity = ["-c", "user.name=user", "-c", "user.email=user@localhost"]
         for args in (["init", "-q", "-b", "main"], ["add", "-A"], [*identity, "commit", "-q", "-m", "A PRD"]):
             self.git(*args)
@@ -110,14 +115,18 @@ class World:
         done = subprocess.run(["git", "show", f"{branch}:{file}"], cwd=self.repo, env=self.env(), capture_output=True)
         return done.returncode == 0 and done.stdout == b"hello maestro\n"
 
-    def survivors(self, patience=0.0):
+    def survivors(self):
         """Processes of this world that are alive: by where they work, what they were called with, or their mark."""
-        until = time.monotonic() + patience
+        return [f"{pid} {line}" for pid, line in processes() if self.owns(pid, line)]
+
+    def deserted(self, limit):
+        """Waits until no process is left, for so many seconds at most. Returns how long that took and who is left."""
+        started = time.monotonic()
         while True:
-            left = [f"{pid} {line}" for pid, line in processes() if self.owns(pid, line)]
-            if not left or time.monotonic() >= until:
-                return left
-            time.sleep(0.1)
+            left, waited = self.survivors(), time.monotonic() - started
+            if not left or waited >= limit:
+                return waited, left
+            time.sleep(0.02)
 
     def owns(self, pid, line):
         top = str(self.top)
@@ -130,6 +139,10 @@ class World:
             return False
         marks = [b"MAESTRO_SESSION=" + session.name.encode() for session in self.sessions()]
         return where == top or where.startswith(top + "/") or any(m in environ.split(b"\0") for m in marks)
+
+    def canaries_left(self):
+        """Names that code of the repository left."""
+        return sorted(path.name for path in self.canaries.iterdir())
 
     def leftovers(self):
         """Workspaces that are still there."""

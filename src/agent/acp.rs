@@ -12,16 +12,17 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::acp_client::{ACP, Options};
-use super::acp_message::{Answer, Message, SET_MODE, Update, failed, microusd, stopped, tokens};
+use super::acp_message::{Answer, Message, SET_MODE, SET_MODEL, Update, failed, microusd, stopped, tokens};
 use super::event::{AgentEvent, mentions};
-use super::{Agent, Attempt, Invocation, claude, command};
-use crate::core::{Ended, Terminal, Usage, UsageSource};
-use crate::journal::write_atomic;
+use super::{Agent, Attempt, Invocation, claude, command, gemini, opencode, qwen};
+use crate::core::{Ended, Terminal, Unavailability, Usage, UsageSource};
 
 /// Tool calls are told apart up to here; an agent that makes more of them is not counted further.
 const MAX_SEEN: usize = 1 << 17;
 /// An agent whose `PromptResponse.usage` is its last call's alone, whatever the protocol says.
 const LAST_CALL_ONLY: &str = "OpenCode";
+/// The end where the agent does not offer the model, or does not take it; another attempt finds the same.
+const NO_MODEL: Terminal = Terminal::Unavailable { why: Unavailability::Model, resume_after_ms: None };
 /// How pieces of speech name themselves; within a text the quotes would be escaped.
 const MESSAGE: &str = "\"agent_message_chunk\"";
 const THOUGHT: &str = "\"agent_thought_chunk\"";
@@ -29,26 +30,30 @@ const THOUGHT: &str = "\"agent_thought_chunk\"";
 /// The client, and behind it the agent as a command would be started: which API it calls is not known, either.
 ///
 /// # Errors
-/// The agent has no command, or the prompt cannot be written.
+/// The agent has no command, or private settings cannot be written.
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
     if agent.program.is_empty() {
         let message = format!("the agent `{}` needs a `command`: the program that speaks ACP", agent.name);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let cwd = std::path::absolute(attempt.workspace)?;
-    let options = Options { cwd, model: agent.model.clone(), only_greets: false };
+    let role = attempt.role().map(str::to_owned);
+    let options = Options { cwd, model: agent.model.clone(), role, only_greets: false };
     let mut invocation = command::invocation(agent, attempt);
     invocation.argv = client(&options, invocation.argv)?;
-    // claude offers root its most permissive mode only where it is told that walls hold it in, and is held to its task by
-    // the same variables as by its own protocol. Others do not know them.
-    for (name, value) in claude::CAPS {
+    // Whichever of them speaks here is held to its task, and kept from the repository's settings, by the same variables
+    // and private settings as by its own protocol. Each knows only its own.
+    let caps = [&claude::CAPS[..], &gemini::CAPS, &opencode::CAPS, &qwen::CAPS].concat();
+    for (name, value) in caps {
         invocation.set(name, value);
     }
-    if let Some(role) = attempt.role() {
-        // The protocol has no place for a role.
-        let prompt = attempt.dir.join("acp-prompt.md");
-        write_atomic(&prompt, format!("{}\n\n{}", role.trim(), attempt.prompt).as_bytes())?;
-        invocation.stdin = Some(prompt);
+    gemini::house(attempt, &mut invocation);
+    qwen::furnish(attempt, &mut invocation)?;
+    claude::furnish(attempt, &mut invocation);
+    if attempt.access.is_some() {
+        // opencode has no variable for an address; where it speaks, it is told of its providers.
+        let model = agent.model.as_deref().filter(|model| model.contains('/'));
+        opencode::furnish(model, attempt, &mut invocation);
     }
     Ok(invocation)
 }
@@ -58,7 +63,7 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
 /// # Errors
 /// This program's own path is not known.
 pub(super) fn greeting(agent: &Agent) -> io::Result<Vec<String>> {
-    client(&Options { cwd: PathBuf::new(), model: None, only_greets: true }, agent.argv([]))
+    client(&Options { cwd: PathBuf::new(), model: None, role: None, only_greets: true }, agent.argv([]))
 }
 
 /// The client's own command line around the agent's.
@@ -104,9 +109,11 @@ impl Stream {
                 self.update(update, out);
             }
         } else if let Some(error) = &message.error {
-            // A mode is only a wish.
-            if message.id.as_ref().and_then(Value::as_u64) != Some(SET_MODE) {
-                self.finish(failed(error), out);
+            match message.id.as_ref().and_then(Value::as_u64) {
+                // A mode is only a wish.
+                Some(SET_MODE) => {}
+                Some(SET_MODEL) => self.finish(NO_MODEL, out),
+                _ => self.finish(failed(error), out),
             }
         } else if let Some(answer) = &message.result {
             self.answer(answer, out);
@@ -129,12 +136,14 @@ impl Stream {
         let error = || note.error.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
         match note.did.as_deref() {
             Some("permission") if note.outcome.as_deref() == Some("denied") => {
-                self.denied(note.tool.as_deref().unwrap_or_default(), out);
+                let name = note.name.as_deref().unwrap_or_default();
+                self.denied(note.tool.as_deref().unwrap_or_default(), name, out);
             }
             Some("skipped") => out.push(AgentEvent::Error(error())),
             Some("failed") => {
                 out.push(AgentEvent::Error(error()));
-                self.finish(Terminal::Failed { reason: error() }, out);
+                let is_model = note.why.as_deref() == Some("model");
+                self.finish(if is_model { NO_MODEL } else { Terminal::Failed { reason: error() } }, out);
             }
             Some("exit") => self.crashed = note.signal.is_some(),
             _ => {}
@@ -187,16 +196,17 @@ impl Stream {
         }
         let claude = tool.meta.as_ref().and_then(|meta| meta.claude_code.as_ref());
         if claude.and_then(|claude| claude.non_execution_kind) == Some("permission-rule") {
-            self.denied(id, out);
+            let name = claude.and_then(|claude| claude.tool_name.as_deref()).or(tool.kind);
+            self.denied(id, name.unwrap_or_default(), out);
         } else if self.is_new("failed", id) {
             out.push(AgentEvent::Error("a tool call failed".to_owned()));
         }
     }
 
-    fn denied(&mut self, tool: &str, out: &mut Vec<AgentEvent>) {
-        if self.is_new("denied", tool) {
+    fn denied(&mut self, id: &str, tool: &str, out: &mut Vec<AgentEvent>) {
+        if self.is_new("denied", id) {
             self.denials = self.denials.saturating_add(1);
-            out.push(AgentEvent::Denial);
+            out.push(AgentEvent::denial(tool));
         }
     }
 

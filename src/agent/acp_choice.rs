@@ -1,6 +1,7 @@
-//! What an ACP session is set to before its prompt, of what the agent offers: its mode and its model. In: the answer to
-//! `session/new`, and a model's name. Out: a mode; the request that chooses the model, or why it cannot be chosen. Two
-//! ways to choose a model are in use: a configuration option of the category `model`, and a list of `models`.
+//! What an ACP session is set to: what it loads when it is opened; then, of what the agent offers, its mode and its
+//! model. In: a role; the answer to `session/new`, and a model's name. Out: parameters; a mode; the request that chooses
+//! the model, or why it cannot be chosen. Two ways to choose a model are in use: a configuration option of the category
+//! `model`, and a list of `models`.
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +13,24 @@ pub(super) type Choice = (&'static str, Map<String, Value>);
 const MODES: [&str; 4] = ["bypasspermissions", "yolo", "fullaccess", "auto"];
 /// Models named in a message at most.
 const MAX_NAMED: usize = 12;
+
+/// The agent that is known to add a role to its system prompt (its `agentInfo.name`; measured with 0.100.0).
+const TAKES_ROLE: &str = "@agentclientprotocol/claude-agent-acp";
+
+/// True for an agent that takes a role with `session/new`; others are told with the prompt.
+pub(super) fn takes_role(agent: &str) -> bool {
+    agent == TAKES_ROLE
+}
+
+/// Parameters of `session/new`. Claude's agent is told to leave the repository's settings, hooks and servers alone, of
+/// which it would load all; others pass `_meta` over.
+pub(super) fn new_session(cwd: &str, role: Option<&str>) -> Value {
+    let mut meta = json!({"claudeCode": {"options": {"settingSources": ["user"], "strictMcpConfig": true}}});
+    if let Some(role) = role {
+        meta["systemPrompt"] = json!({"append": role});
+    }
+    json!({"cwd": cwd, "mcpServers": [], "_meta": meta})
+}
 
 /// The mode that asks least, by the letters of its id alone: `bypassPermissions`, `full-access`.
 pub(super) fn most_permissive(session: &Value) -> Option<&str> {

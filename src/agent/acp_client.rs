@@ -44,6 +44,9 @@ pub(super) struct Options {
     pub(super) cwd: PathBuf,
     /// The model that the agent is to use, where one is named.
     pub(super) model: Option<String>,
+    /// What the task's role adds to the agent's own instructions.
+    #[serde(default)]
+    pub(super) role: Option<String>,
     /// No session and no prompt: the agent is only asked who it is.
     #[serde(default)]
     pub(super) only_greets: bool,
@@ -71,7 +74,7 @@ fn run(mut args: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
         let mut prompt = Vec::new();
         io::stdin().lock().read_to_end(&mut prompt)?;
         let prompt = String::from_utf8_lossy(&prompt).into_owned();
-        Talk::new(options.cwd.display().to_string(), prompt, options.model)
+        Talk::new(options.cwd.display().to_string(), prompt, options.model).with_role(options.role)
     };
     #[expect(clippy::disallowed_methods, reason = "the agent is this client's own child; the warden ends both")]
     let mut command = Command::new(&program);
@@ -158,7 +161,7 @@ impl Client {
         }
     }
 
-    /// Ends what is left of the agent, and says how it ended. A signal of ours is not the agent's end.
+    /// Ends what is left of the agent, and says how it ended. A signal of ours, or one that came with our stop, is no crash of the agent's.
     fn end(&mut self) -> io::Result<()> {
         self.input = None;
         let killed = self.child.try_wait()?.is_none();
@@ -166,7 +169,7 @@ impl Client {
             self.child.kill()?;
         }
         let status = self.child.wait()?;
-        let signal = status.signal().filter(|_| !killed);
+        let signal = status.signal().filter(|_| !killed && !self.stopped);
         note(&json!({"maestro": "acp", "did": "exit", "code": status.code(), "signal": signal, "killed": killed}))
     }
 
@@ -275,7 +278,13 @@ impl Client {
             for say in self.talk.hear(&String::from_utf8_lossy(&line)) {
                 match say {
                     Say::Send(message) => self.send(&message)?,
-                    Say::Note(value) => note(&value)?,
+                    Say::Note(value) => {
+                        if let (Some("failed"), Some(error)) = (value["did"].as_str(), value["error"].as_str()) {
+                            // The last words of an attempt are those on standard error.
+                            writeln!(io::stderr(), "{error}")?;
+                        }
+                        note(&value)?;
+                    }
                 }
             }
         }

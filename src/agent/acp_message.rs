@@ -38,7 +38,9 @@ pub(super) struct Message<'a> {
     pub(super) maestro: Option<IgnoredAny>,
     pub(super) did: Option<String>,
     pub(super) tool: Option<String>,
+    pub(super) name: Option<String>,
     pub(super) outcome: Option<String>,
+    pub(super) why: Option<String>,
     pub(super) signal: Option<i32>,
 }
 
@@ -77,10 +79,11 @@ pub(super) struct Meta<'a> {
     pub(super) claude_code: Option<ClaudeMeta<'a>>,
 }
 
-/// claude: why a tool call was not carried out.
+/// claude: which tool it was, and why a call of it was not carried out.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ClaudeMeta<'a> {
+    pub(super) tool_name: Option<String>,
     pub(super) non_execution_kind: Option<&'a str>,
 }
 

@@ -9,14 +9,11 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::acp_choice::{choose_model, most_permissive};
+use super::acp_choice::{choose_model, most_permissive, new_session, takes_role};
 use super::acp_message::{INITIALIZE, NEW_SESSION, PROMPT, SET_MODE, SET_MODEL};
+use super::acp_permit::{Permit, permit};
 
 const METHOD_NOT_FOUND: i64 = -32_601;
-/// Kinds of an answer to a request for permission; ids are the agent's own and mean nothing.
-const ALLOWING: [&str; 2] = ["allow_always", "allow_once"];
-const DENYING: [&str; 2] = ["reject_once", "reject_always"];
-
 /// What comes of a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Say {
@@ -33,6 +30,8 @@ pub(super) struct Talk {
     prompt: String,
     /// The model that is asked for.
     model: Option<String>,
+    /// What stands before the prompt, where the agent does not take it with the session.
+    role: Option<String>,
     only_greets: bool,
     session: Option<String>,
     /// Requests that come before the prompt: id, method, parameters besides the session.
@@ -66,36 +65,15 @@ struct Outcome {
     stop_reason: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Asked {
-    params: Permission,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Permission {
-    options: Vec<Choice>,
-    tool_call: ToolCall,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Choice {
-    option_id: String,
-    kind: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ToolCall {
-    tool_call_id: String,
-}
-
 impl Talk {
     /// A conversation about one prompt, with the model of that name where one is named. `cwd` is absolute.
     pub(super) fn new(cwd: String, prompt: String, model: Option<String>) -> Self {
         Self { cwd, prompt, model, ..Self::default() }
+    }
+
+    /// With what the task's role adds to the agent's own instructions.
+    pub(super) fn with_role(self, role: Option<String>) -> Self {
+        Self { role, ..self }
     }
 
     /// A conversation that ends when the agent has said who it is.
@@ -159,7 +137,9 @@ impl Talk {
             }
             Some(INITIALIZE) if self.only_greets => self.end(true, json!({"maestro": "acp", "did": "end"})),
             Some(INITIALIZE) => {
-                let params = json!({"cwd": self.cwd, "mcpServers": []});
+                let agent = result["agentInfo"]["name"].as_str().unwrap_or_default();
+                let role = if takes_role(agent) { self.role.take() } else { None };
+                let params = new_session(&self.cwd, role.as_deref());
                 vec![Say::Send(self.ask(NEW_SESSION, "session/new", params))]
             }
             Some(NEW_SESSION) => self.opened(&result, outcome),
@@ -180,7 +160,9 @@ impl Talk {
         if let Some(model) = &self.model {
             match choose_model(result, model) {
                 Ok((method, params)) => self.next.push_back((SET_MODEL, method, params)),
-                Err(error) => return self.fail(&error),
+                Err(error) => {
+                    return self.end(false, json!({"maestro": "acp", "did": "failed", "why": "model", "error": error}));
+                }
             }
         }
         if let Some(mode) = most_permissive(result) {
@@ -199,29 +181,16 @@ impl Talk {
     }
 
     fn prompt(&mut self) -> Say {
-        let text = std::mem::take(&mut self.prompt);
+        let prompt = std::mem::take(&mut self.prompt);
+        let text = self.role.as_ref().map_or(prompt.clone(), |role| format!("{}\n\n{prompt}", role.trim()));
         let params = json!({"sessionId": self.session, "prompt": [{"type": "text", "text": text}]});
         Say::Send(self.ask(PROMPT, "session/prompt", params))
     }
 
-    /// Allows, by kind. Denies where no answer allows; after a cancel every request is cancelled, too.
     fn permit(&self, id: &Value, line: &str) -> Vec<Say> {
-        let asked: Asked = serde_json::from_str(line).unwrap_or_default();
-        let tool = &asked.params.tool_call.tool_call_id;
-        let of_kind = |kinds: [&str; 2]| {
-            kinds.into_iter().find_map(|kind| asked.params.options.iter().find(|choice| choice.kind == kind))
-        };
-        let (choice, done) = match (self.cancelled, of_kind(ALLOWING)) {
-            (true, _) => (None, "cancelled"),
-            (false, Some(choice)) => (Some(choice), choice.kind.as_str()),
-            (false, None) => (of_kind(DENYING), "denied"),
-        };
-        let outcome = match choice {
-            Some(choice) => json!({"outcome": "selected", "optionId": choice.option_id}),
-            None => json!({"outcome": "cancelled"}),
-        };
+        let Permit { tool, name, done, outcome } = permit(line, self.cancelled);
         vec![
-            Say::Note(json!({"maestro": "acp", "did": "permission", "tool": tool, "outcome": done})),
+            Say::Note(json!({"maestro": "acp", "did": "permission", "tool": tool, "name": name, "outcome": done})),
             Say::Send(json!({"jsonrpc": "2.0", "id": id, "result": {"outcome": outcome}})),
         ]
     }
@@ -270,7 +239,7 @@ mod tests {
         let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), None);
         talk.open();
         let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
-        assert_eq!(new[0]["params"], json!({"cwd": "/w", "mcpServers": []}));
+        assert_eq!(new[0]["params"], new_session("/w", None));
         let mut next = sent(&mut talk, &session(offered));
         if let Some(mode) = expected {
             assert_eq!(next[0]["params"], json!({"sessionId": "s1", "modeId": mode}));
@@ -310,6 +279,25 @@ mod tests {
         assert_eq!(talk.over(), Some(false));
     }
 
+    /// A role, an agent's name; what the session's system prompt gets, and the prompt.
+    #[track_caller]
+    fn check_role(agent: &str, appended: Value, prompt: &str) {
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), None).with_role(Some("You are it.\n".to_owned()));
+        talk.open();
+        let hello = json!({"protocolVersion": 1, "agentInfo": {"name": agent}});
+        let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": hello}));
+        let meta = &new[0]["params"]["_meta"];
+        assert_eq!(meta["systemPrompt"]["append"], appended);
+        assert_eq!(meta["claudeCode"]["options"], json!({"settingSources": ["user"], "strictMcpConfig": true}));
+        assert_eq!(sent(&mut talk, &session(&[]))[0]["params"]["prompt"][0]["text"], prompt);
+    }
+
+    #[test]
+    fn a_role_goes_where_the_agent_is_known_to_take_it() {
+        check_role("@agentclientprotocol/claude-agent-acp", json!("You are it.\n"), "do it");
+        check_role("gemini", Value::Null, "You are it.\n\ndo it");
+    }
+
     #[test]
     fn a_greeting_ends_with_the_answer_to_it() {
         let mut talk = Talk::greeting();
@@ -318,23 +306,13 @@ mod tests {
         assert_eq!(talk.over(), Some(true));
     }
 
-    #[track_caller]
-    fn check_permission(kinds: &[&str], expected: Value) {
-        let option = |kind: &&str| json!({"optionId": format!("id-{kind}"), "kind": kind});
-        let options: Vec<Value> = kinds.iter().map(option).collect();
-        let params = json!({"options": options, "toolCall": {"toolCallId": "t"}});
-        let ask = json!({"id": "p7", "method": "session/request_permission", "params": params});
-        let answer = sent(&mut prompted(), &ask);
-        assert_eq!(answer, [json!({"jsonrpc": "2.0", "id": "p7", "result": {"outcome": expected}})]);
-    }
-
     #[test]
-    fn permissions_are_answered_by_kind() {
-        let selected = |id: &str| json!({"outcome": "selected", "optionId": id});
-        check_permission(&["reject_once", "allow_once", "allow_always"], selected("id-allow_always"));
-        check_permission(&["allow_once", "reject_once"], selected("id-allow_once"));
-        check_permission(&["reject_once"], selected("id-reject_once"));
-        check_permission(&[], json!({"outcome": "cancelled"}));
+    fn a_permission_is_answered_under_the_id_of_its_request() {
+        let params = json!({"options": [{"optionId": "y", "kind": "allow_once"}], "toolCall": {"toolCallId": "t"}});
+        let ask = json!({"id": "p7", "method": "session/request_permission", "params": params});
+        let outcome = json!({"outcome": "selected", "optionId": "y"});
+        let answer = json!({"jsonrpc": "2.0", "id": "p7", "result": {"outcome": outcome}});
+        assert_eq!(sent(&mut prompted(), &ask), [answer]);
     }
 
     #[test]

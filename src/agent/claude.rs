@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::event::{AgentEvent, leading_type, mentions};
 use super::failure::{brief, failed};
-use super::usage::{Amount, Calls, Micro};
+use super::usage::{Amount, Calls, Micro, unpriced};
 use super::{Agent, Attempt, Invocation};
 use crate::core::{Terminal, Usage, UsageSource};
 
@@ -55,9 +55,16 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     if let Some(access) = attempt.access {
         invocation.set("ANTHROPIC_BASE_URL", access.anthropic());
         invocation.set("ANTHROPIC_API_KEY", access.key.as_str());
+    }
+    furnish(attempt, &mut invocation);
+    invocation
+}
+
+/// Behind the gateway it has a private place for its settings; else its own login may lie with them.
+pub(super) fn furnish(attempt: &Attempt<'_>, invocation: &mut Invocation) {
+    if attempt.access.is_some() {
         invocation.set("CLAUDE_CONFIG_DIR", attempt.home.join(".claude").display().to_string());
     }
-    invocation
 }
 
 /// The incremental reader of a stream.
@@ -133,6 +140,8 @@ struct PartialEvent<'a> {
 struct Notice<'a> {
     #[serde(borrow, default)]
     subtype: Cow<'a, str>,
+    #[serde(borrow, default)]
+    tool_name: Cow<'a, str>,
     #[serde(default)]
     error_status: Amount,
     #[serde(borrow)]
@@ -170,15 +179,20 @@ pub(super) struct Outcome<'a> {
     model_usage: Option<&'a RawValue>,
     #[serde(default)]
     total_cost_usd: Micro,
-    #[serde(default)]
-    permission_denials: Vec<IgnoredAny>,
+    #[serde(borrow, default)]
+    permission_denials: Vec<Denied<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Denied<'a> {
+    #[serde(borrow, default)]
+    tool_name: Cow<'a, str>,
 }
 
 impl Outcome<'_> {
     /// One denial for each that no event told of.
     pub(super) fn untold_denials(&self, told: usize) -> impl Iterator<Item = AgentEvent> {
-        let untold = self.permission_denials.len().saturating_sub(told);
-        std::iter::repeat_n(AgentEvent::Denial, untold)
+        self.permission_denials.iter().skip(told).map(|denied| AgentEvent::denial(&denied.tool_name))
     }
 
     /// What it says of itself. Its exit status and `subtype` can say success where `is_error` does not.
@@ -192,10 +206,12 @@ impl Outcome<'_> {
         failed(self.api_error_status.map(|status| status.0), &self.words(), resume_after_ms)
     }
 
-    /// Why it failed, wherever this version puts it: text, or a document that holds some.
+    /// Why it failed, wherever this version puts it: text, or a document that holds some. Of a call that failed the
+    /// subtype is "success", too.
     fn words(&self) -> String {
-        let said = [self.errors, self.error, self.result].into_iter().flatten();
-        said.fold(self.subtype.to_string(), |words, more| format!("{words}: {}", text(more)))
+        let subtype = Some(self.subtype.to_string()).filter(|subtype| subtype != "success");
+        let said = [self.errors, self.error, self.result].into_iter().flatten().map(text);
+        subtype.into_iter().chain(said).collect::<Vec<_>>().join(": ")
     }
 }
 
@@ -272,7 +288,7 @@ impl Stream {
     fn spent(&mut self, id: &str, usage: Option<&RawValue>, out: &mut Vec<AgentEvent>) {
         let usage = usage.map(call_usage).unwrap_or_default();
         if !id.is_empty() && usage.tokens() > 0 {
-            out.push(AgentEvent::Usage(self.calls.note(id, usage)));
+            out.push(AgentEvent::Usage(unpriced(self.calls.note(id, usage))));
         }
     }
 
@@ -281,7 +297,7 @@ impl Stream {
         match &*notice.subtype {
             "permission_denied" => {
                 self.denials += 1;
-                out.push(AgentEvent::Denial);
+                out.push(AgentEvent::denial(&notice.tool_name));
             }
             "api_retry" => out.push(AgentEvent::Error(format!("API error {}", notice.error_status.0))),
             _ => {}
@@ -303,7 +319,8 @@ impl Stream {
         let total = total.or_else(|| outcome.usage.map(call_usage)).unwrap_or_default();
         if total.tokens() > 0 {
             let api_calls = self.calls.note("", Usage::default()).api_calls;
-            out.push(AgentEvent::Usage(Usage { api_calls, cost_microusd: outcome.total_cost_usd.0, ..total }));
+            let total = Usage { api_calls, cost_microusd: outcome.total_cost_usd.0, ..total };
+            out.push(AgentEvent::Usage(unpriced(total)));
         }
         out.push(AgentEvent::End(outcome.terminal(self.resume_after_ms)));
     }

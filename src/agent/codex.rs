@@ -27,10 +27,6 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
     let mut flags = vec!["exec", "--json", "--skip-git-repo-check", "--ephemeral"];
     flags.extend(["--dangerously-bypass-approvals-and-sandbox", "--ignore-rules"]);
     let mut settings = vec!["analytics.enabled=false".to_owned(), "check_for_update_on_startup=false".to_owned()];
-    if let Some(access) = attempt.access {
-        flags.push("--ignore-user-config");
-        settings.extend(provider(access));
-    }
     if let Some(role) = attempt.role() {
         settings.push(format!("developer_instructions={}", toml_string(role)));
     }
@@ -45,20 +41,22 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
         // It must exist, and not lie below the directory for temporary files: there codex refuses to put its helpers.
         let home = attempt.home.join(".codex");
         make_dir(&home)?;
+        std::fs::write(home.join("config.toml"), provider(access))?;
         invocation.set("CODEX_HOME", home.display().to_string());
         invocation.set(KEY, access.key.as_str());
     }
     Ok(invocation)
 }
 
-/// The gateway as a provider of its own: the built-in one tries web sockets first, which nobody can meter.
-fn provider(access: &Access) -> [String; 2] {
-    let table = format!(
-        "model_providers.maestro={{name=\"maestro\",base_url={},env_key=\"{KEY}\",wire_api=\"responses\",\
-         request_max_retries=4,stream_max_retries=4}}",
+/// The gateway as a provider of its own: the built-in one tries web sockets first, which nobody can meter. It stands in
+/// the private home's configuration, where no other configuration of the user's can be: its address bears the attempt's
+/// secret, and arguments are for everybody on the machine to read.
+fn provider(access: &Access) -> String {
+    format!(
+        "model_provider = \"maestro\"\n\n[model_providers.maestro]\nname = \"maestro\"\nbase_url = {}\n\
+         env_key = \"{KEY}\"\nwire_api = \"responses\"\nrequest_max_retries = 4\nstream_max_retries = 4\n",
         toml_string(&access.openai())
-    );
-    ["model_provider=\"maestro\"".to_owned(), table]
+    )
 }
 
 /// A TOML basic string. JSON's are that, but for one character that TOML wants escaped.
@@ -166,7 +164,7 @@ fn plain_item(line: &str) -> Option<AgentEvent> {
 impl Item<'_> {
     fn event(&self) -> Option<AgentEvent> {
         if self.status == "declined" {
-            return Some(AgentEvent::Denial);
+            return Some(AgentEvent::denial(&self.kind));
         }
         match &*self.kind {
             "agent_message" => Some(AgentEvent::Message),

@@ -1,6 +1,10 @@
 //! The words that every protocol's event stream is translated into.
 
 use crate::core::{EventCounts, Terminal, Usage};
+use crate::text::one_line;
+
+/// Longest name of a tool that is kept, characters.
+const MAX_TOOL_CHARS: usize = 80;
 
 /// One event of an agent's stream, in our words.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +21,19 @@ pub enum AgentEvent {
     FileChange,
     /// Something went wrong; untrusted text.
     Error(String),
-    /// A tool call was denied.
-    Denial,
+    /// A call of this tool was denied; untrusted text, one short line.
+    Denial(String),
     /// The agent's total so far, in our terms: input with its cached part, output with reasoning.
     Usage(Usage),
     /// The stream's last word: the agent is done, one way or the other.
     End(Terminal),
+}
+
+impl AgentEvent {
+    /// A denied call of the tool with this name, where the stream says one.
+    pub(super) fn denial(tool: &str) -> Self {
+        Self::Denial(one_line(if tool.is_empty() { "a tool without a name" } else { tool }, MAX_TOOL_CHARS))
+    }
 }
 
 /// Counts an event.
@@ -40,7 +51,7 @@ pub(super) fn count(counts: &mut EventCounts, event: &AgentEvent) {
             counts.file_changes += 1;
         }
         AgentEvent::Error(_) => counts.errors += 1,
-        AgentEvent::Denial => counts.denials += 1,
+        AgentEvent::Denial(_) => counts.denials += 1,
         AgentEvent::Usage(_) | AgentEvent::End(_) => {}
     }
 }

@@ -41,6 +41,7 @@ fn unavailable(status: Option<u64>, text: &str) -> Option<Unavailability> {
         402 => Some(Unavailability::Quota),
         400 | 401 | 403 | 429 if is_quota => Some(Unavailability::Quota),
         401 | 403 => Some(Unavailability::Auth),
+        404 if text.contains("model") => Some(Unavailability::Model),
         408 | 429 | 500..=599 => Some(Unavailability::Rate),
         _ => None,
     }
@@ -73,6 +74,8 @@ mod tests {
         check(Some(403), "forbidden", Some(Unavailability::Auth));
         check(Some(429), "slow down", Some(Unavailability::Rate));
         check(Some(529), "overloaded", Some(Unavailability::Rate));
+        check(Some(404), "API Error: 404 not_found_error: model: claude-sonet-9", Some(Unavailability::Model));
+        check(Some(404), "no such file", None);
         check(Some(400), "max_tokens is missing", None);
     }
 

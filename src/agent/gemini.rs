@@ -17,37 +17,62 @@ use super::{Agent, Attempt, Invocation};
 use crate::core::{Ended, Terminal, Unavailability, Usage, UsageSource};
 use crate::journal::{make_dir, write_atomic};
 
+/// Variables that hold it to its task: nothing is told to others, and one process instead of a launcher.
+pub(super) const CAPS: [(&str, &str); 2] = [("GEMINI_TELEMETRY_ENABLED", "false"), ("GEMINI_CLI_NO_RELAUNCH", "true")];
+
 /// Exit status of a login that does not work.
 const FATAL_AUTHENTICATION: i32 = 41;
 
-/// What is started for an attempt, and the files that it finds.
-///
-/// # Errors
-/// Its settings cannot be written.
-pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
+/// What is started for an attempt.
+pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     let mut flags = vec!["-o", "stream-json", "--approval-mode", "yolo", "--skip-trust"];
     if let Some(model) = agent.model.as_deref() {
         flags.extend(["-m", model]);
     }
-    let env = [("TERM", "dumb"), ("GEMINI_TELEMETRY_ENABLED", "false"), ("GEMINI_CLI_NO_RELAUNCH", "true")];
-    let mut invocation = Invocation::new(attempt, agent.argv(flags), &env);
+    let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
+    for (name, value) in CAPS {
+        invocation.set(name, value);
+    }
     if let Some(access) = attempt.access {
         invocation.set("GOOGLE_GEMINI_BASE_URL", access.gemini());
         invocation.set("GEMINI_API_KEY", access.key.as_str());
     }
-    let dir = attempt.home.join(".gemini");
-    make_dir(&dir)?;
-    write_atomic(&dir.join("settings.json"), settings().to_string().as_bytes())?;
-    invocation.set("GEMINI_CLI_HOME", attempt.home.display().to_string());
-    Ok(invocation)
+    house(attempt, &mut invocation);
+    invocation
 }
 
-fn settings() -> serde_json::Value {
-    serde_json::json!({
-        "security": { "auth": { "selectedType": "gemini-api-key" } },
+/// Behind the gateway it has no settings but those in its private home; else its own login may lie with the user's.
+pub(super) fn house(attempt: &Attempt<'_>, invocation: &mut Invocation) {
+    if attempt.access.is_some() {
+        invocation.set("GEMINI_CLI_HOME", attempt.home.display().to_string());
+    }
+}
+
+/// Settings in its private home. With an address in its environment it logs in with a key only where they say so; any
+/// other login is the environment's to name. `env` is what it will see.
+///
+/// # Errors
+/// They cannot be written.
+pub(super) fn furnish(attempt: &Attempt<'_>, env: &[(String, String)]) -> io::Result<()> {
+    let mut settings = serde_json::json!({
         "privacy": { "usageStatisticsEnabled": false },
         "general": { "enableAutoUpdate": false, "enableAutoUpdateNotification": false, "maxAttempts": 4 },
-    })
+        // The workspace's file of variables could say how it logs in.
+        "advanced": { "ignoreLocalEnv": true },
+    });
+    if attempt.access.is_some() || has_key(env) {
+        settings["security"]["auth"]["selectedType"] = "gemini-api-key".into();
+    }
+    let dir = attempt.home.join(".gemini");
+    make_dir(&dir)?;
+    write_atomic(&dir.join("settings.json"), settings.to_string().as_bytes())
+}
+
+/// True where the environment holds a key and names no other login.
+fn has_key(env: &[(String, String)]) -> bool {
+    let value = |name: &str| env.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str());
+    let elsewhere = ["GOOGLE_GENAI_USE_GCA", "GOOGLE_GENAI_USE_VERTEXAI"].iter().any(|name| value(name) == "true");
+    !value("GEMINI_API_KEY").is_empty() && !elsewhere
 }
 
 /// The incremental reader of a stream.
@@ -183,4 +208,22 @@ fn auth() -> Terminal {
 /// What its exit status says where its stream says nothing.
 pub(super) fn of_exit(ended: &Ended) -> Option<Terminal> {
     matches!(ended, Ended::Exited { code: FATAL_AUTHENTICATION }).then(auth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(env: &[(&str, &str)], expected: bool) {
+        let env: Vec<_> = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        assert_eq!(has_key(&env), expected, "{env:?}");
+    }
+
+    #[test]
+    fn a_key_is_its_login_unless_the_environment_names_another() {
+        check(&[("GEMINI_API_KEY", "k")], true);
+        check(&[("GEMINI_API_KEY", "k"), ("GOOGLE_GENAI_USE_VERTEXAI", "true")], false);
+        check(&[("GEMINI_API_KEY", ""), ("GOOGLE_API_KEY", "k")], false);
+    }
 }

@@ -7,6 +7,7 @@ mod acp;
 mod acp_choice;
 mod acp_client;
 mod acp_message;
+mod acp_permit;
 mod acp_talk;
 mod claude;
 mod codex;
@@ -37,7 +38,7 @@ use crate::sandbox::{Limits, Order, Report, Walls, read_tail};
 pub use acp_client::{ACP, acp_main};
 pub use event::AgentEvent;
 pub use probe::{Probe, probe};
-pub use program::{Agent, key_variables, provider};
+pub use program::{Agent, key_variables};
 pub use stream::{Stream, of_stream};
 
 /// Bytes of standard error that a report carries.
@@ -182,6 +183,9 @@ pub fn order(
     ];
     own.extend(invocation.env.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let mut env = env(&own);
+    if matches!(agent.protocol, Protocol::Gemini | Protocol::Acp) {
+        gemini::furnish(attempt, &env)?;
+    }
     if attempt.access.is_some() {
         reach_loopback(&mut env);
     }
@@ -198,11 +202,19 @@ pub fn order(
     })
 }
 
+/// Files of a repository that a protocol's program rewrites by itself, whatever it is told to do.
+pub fn rewritten(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Qwen | Protocol::Acp => &qwen::REWRITTEN,
+        _ => &[],
+    }
+}
+
 fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
     match agent.protocol {
         Protocol::Claude => Ok(claude::invocation(agent, attempt)),
         Protocol::Codex => codex::invocation(agent, attempt),
-        Protocol::Gemini => gemini::invocation(agent, attempt),
+        Protocol::Gemini => Ok(gemini::invocation(agent, attempt)),
         Protocol::Opencode => Ok(opencode::invocation(agent, attempt)),
         Protocol::Qwen => qwen::invocation(agent, attempt),
         Protocol::Acp => acp::invocation(agent, attempt),
@@ -246,6 +258,7 @@ pub fn report(agent: &Agent, attempt_dir: &Path, report: Report, stream: &Stream
         metered,
         terminal: stream.terminal(&report.ended, &stderr_tail),
         events: stream.counts(),
+        denied_tools: stream.denied_tools().to_vec(),
         leaked_processes: report.leaked_processes,
         stdout_bytes: report.stdout_bytes,
         peak_memory_bytes: report.peak_memory_bytes,
@@ -258,32 +271,21 @@ pub fn report(agent: &Agent, attempt_dir: &Path, report: Report, stream: &Stream
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Priority;
 
     const PROMPT: &str = "Make the sums right; never in an argument.";
     const ROLE: &str = "You are \"careful\".\n";
 
     fn task() -> Task {
         Task {
-            id: "T-1".into(),
             title: "Sums".to_owned(),
-            epic: "E-1".to_owned(),
-            description: String::new(),
-            requirements: Vec::new(),
-            acceptance: Vec::new(),
-            depends_on: Vec::new(),
-            reasons: std::collections::BTreeMap::new(),
             role: "backend".to_owned(),
-            owns: Vec::new(),
-            priority: Priority::default(),
-            no_op: false,
             steps: Some("true".to_owned()),
-            line: 1,
+            ..Task::bare("T-1")
         }
     }
 
-    /// The order for one attempt, and what its standard input holds.
-    fn ordered(agent: &Agent, access: Option<&Access>) -> (Order, String) {
+    /// The order for one attempt, what its standard input holds, and codex's file in its home.
+    fn ordered(agent: &Agent, access: Option<&Access>) -> (Order, String, String) {
         let dir = tempfile::tempdir().unwrap();
         let attempt = Attempt {
             session: &"s".into(),
@@ -299,7 +301,8 @@ mod tests {
         let env = |own: &[(&str, String)]| own.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
         let order = order(agent, &attempt, env, Limits::default(), None).unwrap();
         let stdin = std::fs::read_to_string(order.stdin.as_ref().unwrap()).unwrap();
-        (order, stdin)
+        let config = std::fs::read_to_string(dir.path().join(".codex/config.toml")).unwrap_or_default();
+        (order, stdin, config)
     }
 
     fn agents() -> impl Iterator<Item = Agent> {
@@ -310,7 +313,7 @@ mod tests {
     #[test]
     fn a_prompt_is_standard_input_and_never_an_argument() {
         for agent in agents() {
-            let (order, stdin) = ordered(&agent, None);
+            let (order, stdin, _) = ordered(&agent, None);
             assert!(stdin.ends_with(PROMPT), "{}", agent.name);
             assert!(!order.argv.iter().any(|arg| arg.contains("the sums")), "{:?}", order.argv);
         }
@@ -319,7 +322,7 @@ mod tests {
     #[test]
     fn a_role_is_told_once() {
         for agent in agents() {
-            let (order, stdin) = ordered(&agent, None);
+            let (order, stdin, _) = ordered(&agent, None);
             let told = order.argv.iter().filter(|arg| arg.contains("careful")).count();
             assert_eq!(told + usize::from(stdin.contains("careful")), 1, "{}", agent.name);
         }
@@ -333,10 +336,11 @@ mod tests {
             providers: ["anthropic", "openai", "gemini"].map(str::to_owned).to_vec(),
         };
         for agent in agents() {
-            let (order, _) = ordered(&agent, Some(&access));
-            let told = |word: &str| {
-                order.argv.iter().chain(order.env.iter().map(|(_, value)| value)).any(|text| text.contains(word))
-            };
+            let (order, _, config) = ordered(&agent, Some(&access));
+            let texts: Vec<&String> = order.env.iter().map(|(_, value)| value).chain([&config]).collect();
+            let told = |word: &str| texts.iter().any(|text| text.contains(word));
+            // Arguments are for everybody on the machine to read.
+            assert!(!order.argv.iter().any(|arg| arg.contains("bearer")), "{}", agent.name);
             assert!(told("http://127.0.0.1:9/bearer/") && told("placeholder"), "{}", agent.name);
             assert!(order.env.contains(&("NO_PROXY".to_owned(), "127.0.0.1".to_owned())), "{}", agent.name);
         }
@@ -345,7 +349,7 @@ mod tests {
     #[test]
     fn without_the_gateway_no_address_and_no_key_is_made_up() {
         for agent in agents() {
-            let (order, _) = ordered(&agent, None);
+            let (order, ..) = ordered(&agent, None);
             let made_up = |name: &str| name.ends_with("_BASE_URL") || name.ends_with("_KEY") || name == "NO_PROXY";
             assert!(!order.env.iter().any(|(name, _)| made_up(name)), "{}", agent.name);
         }

@@ -15,20 +15,29 @@ use super::usage::{Amount, Micro};
 use super::{Access, Agent, Attempt, Invocation};
 use crate::core::{Ended, Terminal, Usage, UsageSource};
 
+/// Variables that hold it to its task: nothing of the repository's configuration is loaded, nothing is fetched.
+pub(super) const CAPS: [(&str, &str); 5] = [
+    ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
+    ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
+    ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
+    ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
+    ("OPENCODE_PURE", "1"),
+];
+
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     // With a title of its own a session costs one model call less, of which no event would tell.
     let flags = ["run", "--format", "json", "--pure", "--title", "maestro-ci"];
-    let env = [
-        ("TERM", "dumb"),
-        ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
-        ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
-        ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
-        ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
-    ];
-    let mut invocation = Invocation::new(attempt, agent.argv(flags), &env);
-    let config = config(agent.model.as_deref(), attempt.access);
-    invocation.set("OPENCODE_CONFIG_CONTENT", config.to_string());
+    let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
+    for (name, value) in CAPS {
+        invocation.set(name, value);
+    }
+    furnish(agent.model.as_deref(), attempt, &mut invocation);
     invocation
+}
+
+/// Its whole configuration, in one variable.
+pub(super) fn furnish(model: Option<&str>, attempt: &Attempt<'_>, invocation: &mut Invocation) {
+    invocation.set("OPENCODE_CONFIG_CONTENT", config(model, attempt.access).to_string());
 }
 
 fn config(model: Option<&str>, access: Option<&Access>) -> Value {
@@ -235,7 +244,7 @@ fn tool_use(line: &str) -> Option<AgentEvent> {
 impl Tool<'_> {
     fn event(&self) -> AgentEvent {
         if self.state.as_ref().is_some_and(ToolState::is_denial) {
-            return AgentEvent::Denial;
+            return AgentEvent::denial(&self.tool);
         }
         match &*self.tool {
             "bash" => AgentEvent::Command,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::acp_message::introduction;
 use super::{Agent, acp};
 use crate::config::Protocol;
-use crate::sandbox::{Limits, Order, Warden, child_env};
+use crate::sandbox::{Limits, Order, Warden, child_env, make_home, standard_walls};
 
 /// Milliseconds that a program has to say its version.
 const PATIENCE_MS: u64 = 20_000;
@@ -38,15 +38,18 @@ pub struct Probe {
 }
 
 /// Looks for the agent's program on the `PATH` of `env` and asks it for its version; an agent that speaks ACP is asked
-/// who it is. Commands and steps have no version.
-pub fn probe(agent: &Agent, env: &[(String, String)]) -> Probe {
+/// who it is. Commands and steps have no version. `walls` are further paths that it may read behind walls; none is no
+/// walls.
+pub fn probe(agent: &Agent, env: &[(String, String)], walls: Option<&[PathBuf]>) -> Probe {
     let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
     let Some(program) = agent.locate(path) else { return Probe::default() };
+    let read = walls.map(|read| agent.files(path).into_iter().chain(read.iter().cloned()).collect::<Vec<_>>());
+    let ask = |argv| ask(argv, env, read.as_deref());
     let (version, tested) = match agent.protocol {
         Protocol::Command | Protocol::Steps => (None, false),
-        Protocol::Acp => introduced(agent, env),
+        Protocol::Acp => introduced(agent, &ask),
         protocol => {
-            let answer = ask(vec![program.display().to_string(), "--version".to_owned()], env);
+            let answer = ask(version_line(&program, agent));
             let version = answer.as_deref().and_then(version_in).map(str::to_owned);
             let tested = version.as_deref().is_some_and(|version| is_tested(protocol, version));
             (version, tested)
@@ -55,9 +58,15 @@ pub fn probe(agent: &Agent, env: &[(String, String)]) -> Probe {
     Probe { program: Some(program), version, tested }
 }
 
+/// The whole line is asked: `nice claude` has the version of claude, and not that of nice.
+fn version_line(program: &Path, agent: &Agent) -> Vec<String> {
+    let rest = agent.program.iter().skip(1).cloned();
+    std::iter::once(program.display().to_string()).chain(rest).chain(["--version".to_owned()]).collect()
+}
+
 /// What an agent that speaks ACP says it is: its version, and whether that is a tested one.
-fn introduced(agent: &Agent, env: &[(String, String)]) -> (Option<String>, bool) {
-    let answer = acp::greeting(agent).ok().and_then(|argv| ask(argv, env));
+fn introduced(agent: &Agent, ask: &dyn Fn(Vec<String>) -> Option<String>) -> (Option<String>, bool) {
+    let answer = acp::greeting(agent).ok().and_then(ask);
     let Some(info) = answer.as_deref().and_then(introduction) else { return (None, false) };
     let of_name = TESTED_ACP.iter().find(|(name, _)| *name == info.name);
     let tested = |version: &String| of_name.is_some_and(|(_, own)| major_minor(own) == major_minor(version));
@@ -78,20 +87,29 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// What it prints, behind a warden that ends whatever it started. None where it prints nothing in time.
-fn ask(argv: Vec<String>, env: &[(String, String)]) -> Option<String> {
-    let home = tempfile::tempdir().ok()?;
-    let own = [("HOME", home.path().display().to_string()), ("TERM", "dumb".to_owned())];
-    let answer = home.path().join("answer");
+/// What it prints, behind a warden that ends whatever it started and, where `read` names its files, behind walls: even
+/// a question runs its code. None where it prints nothing in time.
+fn ask(argv: Vec<String>, env: &[(String, String)], read: Option<&[PathBuf]>) -> Option<String> {
+    let dir = tempfile::tempdir().ok()?;
+    let real_home = env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+    let home = make_home(&dir.path().join("private"), real_home, None, None).ok()?;
+    let mut own = home.env();
+    own.push(("TERM", "dumb".to_owned()));
+    let answer = dir.path().join("answer");
+    let walls = read.map(|files| {
+        // The ACP client is this binary.
+        let read = std::env::current_exe().into_iter().chain(files.iter().cloned()).chain(home.links.clone());
+        standard_walls(env, &read.collect::<Vec<_>>(), &[home.home.clone(), home.tmp.clone()], &[])
+    });
     let order = Order {
         argv,
         env: child_env(env.iter().cloned(), &[], &own),
-        dir: home.path().to_owned(),
+        dir: home.home.clone(),
         stdin: None,
         stdout: answer.clone(),
-        stderr: home.path().join("stderr.log"),
+        stderr: dir.path().join("stderr.log"),
         limits: Limits { wall_ms: PATIENCE_MS, max_output_bytes: Some(MAX_ANSWER_BYTES), ..Limits::default() },
-        walls: None,
+        walls,
         forward_json: false,
     };
     Warden::start(&order).ok()?.wait(|_| ()).ok()?;
@@ -117,6 +135,7 @@ fn major_minor(version: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AgentConfig;
 
     fn check(answer: &str, protocol: Protocol, expected: Option<(&str, bool)>) {
         let got = version_in(answer).map(|version| (version, is_tested(protocol, version)));
@@ -129,6 +148,18 @@ mod tests {
         check("codex-cli 0.169.0\n", Protocol::Codex, Some(("0.169.0", true)));
         check("0.61.0\n", Protocol::Gemini, Some(("0.61.0", true)));
         check("no version here", Protocol::Qwen, None);
+    }
+
+    #[test]
+    fn a_wrapper_is_asked_together_with_what_it_wraps() {
+        let entry = AgentConfig {
+            protocol: Protocol::Claude,
+            command: Some("nice -n 5 claude".to_owned()),
+            args: vec!["--verbose".to_owned()],
+            ..AgentConfig::default()
+        };
+        let line = version_line(Path::new("/usr/bin/nice"), &Agent::configured("it", &entry));
+        assert_eq!(line, ["/usr/bin/nice", "-n", "5", "claude", "--version"]);
     }
 
     #[test]

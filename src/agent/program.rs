@@ -1,5 +1,5 @@
 //! What an agent is: its protocol, its program, its model. In: an entry of the configuration, or the name of a protocol
-//! that needs none. Out: an `Agent`, and what its protocol says about providers and keys.
+//! that needs none. Out: an `Agent`, and what its protocol says about keys.
 
 use std::path::PathBuf;
 
@@ -47,15 +47,7 @@ impl Agent {
 
     /// The agent that needs no entry: the one named like its protocol.
     pub fn built_in(name: &str) -> Option<Self> {
-        let protocol = match name {
-            "claude" => Protocol::Claude,
-            "codex" => Protocol::Codex,
-            "gemini" => Protocol::Gemini,
-            "opencode" => Protocol::Opencode,
-            "qwen" => Protocol::Qwen,
-            "steps" => Protocol::Steps,
-            _ => return None,
-        };
+        let protocol = Protocol::built_in(name)?;
         Some(Self::configured(name, &AgentConfig { protocol, ..AgentConfig::default() }))
     }
 
@@ -69,9 +61,24 @@ impl Agent {
         !matches!(self.protocol, Protocol::Command | Protocol::Steps)
     }
 
+    /// True where it is known which API it calls, and that it calls it through the gateway: of what anything else does
+    /// beside its line, only it can say.
+    pub fn has_known_api(&self) -> bool {
+        self.has_stream() && self.protocol != Protocol::Acp
+    }
+
     /// Where its program is: on `path`, a list of directories as in `PATH`, or where the program itself says.
     pub fn locate(&self, path: &str) -> Option<PathBuf> {
         probe::locate(self.program.first()?, path)
+    }
+
+    /// The files of its program: as it is named, where that leads, and the same of a program that it wraps, as in
+    /// `nice claude`. `PATH` need not hold them.
+    pub fn files(&self, path: &str) -> Vec<PathBuf> {
+        // A shell command's words are the shell's business.
+        let words = if self.protocol == Protocol::Command { 1 } else { self.program.len() };
+        let named = self.program.iter().take(words).filter_map(|word| probe::locate(word, path));
+        named.flat_map(|file| file.canonicalize().into_iter().chain([file])).collect()
     }
 
     /// Its command line, with `flags` between the program and the configured arguments.
@@ -90,16 +97,6 @@ fn own_program(protocol: Protocol) -> Option<&'static str> {
         Protocol::Opencode => Some("opencode"),
         Protocol::Qwen => Some("qwen"),
         Protocol::Acp | Protocol::Command | Protocol::Steps => None,
-    }
-}
-
-/// The provider whose API a protocol's agents call; none where they may call any, or none at all.
-pub fn provider(protocol: Protocol) -> Option<&'static str> {
-    match protocol {
-        Protocol::Claude => Some("anthropic"),
-        Protocol::Codex | Protocol::Qwen => Some("openai"),
-        Protocol::Gemini => Some("gemini"),
-        Protocol::Opencode | Protocol::Acp | Protocol::Command | Protocol::Steps => None,
     }
 }
 

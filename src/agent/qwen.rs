@@ -17,6 +17,17 @@ use super::{Agent, Attempt, Invocation};
 use crate::core::{Ended, Terminal, Usage, UsageSource};
 use crate::journal::{make_dir, write_atomic};
 
+/// Variables that hold it to its task: nothing of the repository's settings is loaded, nothing is told to others.
+pub(super) const CAPS: [(&str, &str); 3] = [
+    ("QWEN_CODE_SAFE_MODE", "1"),
+    ("QWEN_CODE_SUPPRESS_YOLO_WARNING", "1"),
+    ("QWEN_USAGE_STATISTICS_ENABLED", "false"),
+];
+
+/// Its settings in a repository: it brings those of an older version up to date, also where it does not load them
+/// (measured with 0.24.4).
+pub(super) const REWRITTEN: [&str; 1] = [".qwen/settings.json"];
+
 /// Exit status: too many turns.
 const TURNS: i32 = 53;
 /// Exit status: too much time or too many tool calls, and some other ends.
@@ -27,31 +38,45 @@ const BUDGET: i32 = 55;
 /// # Errors
 /// Its settings cannot be written.
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
-    let mut flags = vec!["-o", "stream-json", "--auth-type", "openai", "--approval-mode", "yolo", "--safe-mode"];
+    let mut flags = vec!["-o", "stream-json", "--approval-mode", "yolo", "--safe-mode"];
+    // Without the gateway another login can be chosen by arguments of its own.
+    if attempt.access.is_some() || !agent.args.iter().any(|arg| arg.starts_with("--auth-type")) {
+        flags.extend(["--auth-type", "openai"]);
+    }
     if let Some(model) = agent.model.as_deref() {
         flags.extend(["-m", model]);
     }
     if let Some(role) = attempt.role() {
         flags.extend(["--append-system-prompt", role]);
     }
-    let env = [("TERM", "dumb"), ("QWEN_CODE_SUPPRESS_YOLO_WARNING", "1")];
-    let mut invocation = Invocation::new(attempt, agent.argv(flags), &env);
+    let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
+    for (name, value) in CAPS {
+        invocation.set(name, value);
+    }
     if let Some(access) = attempt.access {
         invocation.set("OPENAI_BASE_URL", access.openai());
         invocation.set("OPENAI_API_KEY", access.key.as_str());
     }
-    let dir = attempt.home.join(".qwen");
-    make_dir(&dir)?;
-    write_atomic(&dir.join("settings.json"), settings().to_string().as_bytes())?;
+    furnish(attempt, &mut invocation)?;
     Ok(invocation)
 }
 
-fn settings() -> serde_json::Value {
-    serde_json::json!({
+/// Settings in its private home; behind the gateway they are the only ones.
+///
+/// # Errors
+/// They cannot be written.
+pub(super) fn furnish(attempt: &Attempt<'_>, invocation: &mut Invocation) -> io::Result<()> {
+    let settings = serde_json::json!({
         "privacy": { "usageStatisticsEnabled": false },
         "general": { "enableAutoUpdate": false },
         "model": { "generationConfig": { "maxRetries": 4 } },
-    })
+    });
+    let dir = attempt.home.join(".qwen");
+    if attempt.access.is_some() {
+        invocation.set("QWEN_HOME", dir.display().to_string());
+    }
+    make_dir(&dir)?;
+    write_atomic(&dir.join("settings.json"), settings.to_string().as_bytes())
 }
 
 /// The incremental reader of a stream.

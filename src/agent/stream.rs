@@ -6,14 +6,16 @@
 use std::path::Path;
 
 use super::event::{AgentEvent, count};
-use super::usage::of_line;
+use super::usage::{model_of, of_line};
 use super::{acp, claude, codex, gemini, opencode, qwen};
 use crate::config::Protocol;
-use crate::core::{Ended, EventCounts, Terminal, Usage, UsageSource};
+use crate::core::{Ended, EventCounts, Terminal, Usage};
 use crate::sandbox::read_tail;
 
 /// More than is kept of any stream, bytes.
 const MAX_STREAM_BYTES: u64 = 64 << 20;
+/// Names of denied tools that are kept.
+const MAX_DENIED_TOOLS: usize = 8;
 
 /// The reader of one attempt.
 pub struct Stream {
@@ -21,6 +23,8 @@ pub struct Stream {
     events: Vec<AgentEvent>,
     usage: Usage,
     counts: EventCounts,
+    denied: Vec<String>,
+    model: Option<String>,
     end: Option<Terminal>,
 }
 
@@ -49,6 +53,13 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// True for streams that say which model works.
+    fn names_model(&self) -> bool {
+        matches!(self, Self::Claude(_) | Self::Gemini(_) | Self::Qwen(_))
+    }
+}
+
 impl Stream {
     /// A reader that has read nothing yet.
     pub fn new(protocol: Protocol) -> Self {
@@ -61,7 +72,8 @@ impl Stream {
             Protocol::Acp => Reader::Acp(acp::Stream::default()),
             Protocol::Command | Protocol::Steps => Reader::Plain,
         };
-        Self { reader, events: Vec::new(), usage: Usage::default(), counts: EventCounts::default(), end: None }
+        let (events, denied) = (Vec::new(), Vec::new());
+        Self { reader, events, usage: Usage::default(), counts: EventCounts::default(), denied, model: None, end: None }
     }
 
     /// `line`, from bytes that nobody has looked at yet; what is not UTF-8 in them is replaced.
@@ -76,11 +88,17 @@ impl Stream {
     /// Reads one line, without its end. Returns the events that it holds, in our words.
     pub fn line(&mut self, line: &str) -> &[AgentEvent] {
         self.events.clear();
+        if self.model.is_none() && self.reader.names_model() {
+            self.model = model_of(line);
+        }
         self.reader.line(line, &mut self.events);
         for event in &self.events {
             count(&mut self.counts, event);
             match event {
-                AgentEvent::Usage(usage) => self.usage = self.usage.max(*usage),
+                AgentEvent::Usage(usage) => self.usage = self.usage.updated(*usage),
+                AgentEvent::Denial(tool) if self.denied.len() < MAX_DENIED_TOOLS && !self.denied.contains(tool) => {
+                    self.denied.push(tool.clone());
+                }
                 AgentEvent::End(terminal) => self.end = Some(terminal.clone()),
                 _ => {}
             }
@@ -93,9 +111,19 @@ impl Stream {
         self.usage
     }
 
-    /// What the stream held so far.
-    pub fn counts(&self) -> EventCounts {
-        self.counts
+    /// The model that works, where the stream names it; untrusted text.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// What the stream held so far; none where the protocol has no such stream.
+    pub fn counts(&self) -> Option<EventCounts> {
+        (!matches!(self.reader, Reader::Plain)).then_some(self.counts)
+    }
+
+    /// Names of tools of which calls were denied, the first few, each once; untrusted text.
+    pub fn denied_tools(&self) -> &[String] {
+        &self.denied
     }
 
     /// True once the agent has said its last word.
@@ -132,12 +160,12 @@ impl Stream {
     }
 }
 
-/// The usage that a kept stream reports, for attempts whose process was lost. None where it reports none.
-pub fn of_stream(protocol: Protocol, stream: &Path) -> Option<Usage> {
+/// A kept stream, for attempts whose process was lost. None where it reports no usage.
+pub fn of_stream(protocol: Protocol, stream: &Path) -> Option<Stream> {
     let bytes = read_tail(stream, MAX_STREAM_BYTES).ok()?;
     let mut reader = Stream::new(protocol);
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
         reader.bytes(line);
     }
-    Some(reader.usage()).filter(|usage| usage.source != UsageSource::None)
+    Some(reader).filter(|reader| reader.usage().is_reported())
 }

@@ -72,13 +72,14 @@ fn claude_counts_its_sub_agents_and_each_message_once() {
     assert_eq!((stream.usage().api_calls, stream.usage().cost_microusd), (4, 8800));
     let counts =
         EventCounts { messages: 2, thinking: 1, tool_uses: 3, commands: 1, file_changes: 1, ..EventCounts::default() };
-    assert_eq!(stream.counts(), counts);
+    assert_eq!(stream.counts().unwrap(), counts);
 }
 
 #[test]
 fn claude_says_success_where_it_was_denied_or_not_served() {
     let stream = check("claude-denied", 0, "refused 2", (11, 0, 0, 30, 0));
-    assert_eq!(stream.counts().denials, 2);
+    assert_eq!(stream.counts().unwrap().denials, 2);
+    assert_eq!(stream.denied_tools(), ["Write", "Bash"]);
     check("claude-quota", 1, "quota", NOTHING);
     check("claude-rate", 1, "rate until 1900000000000", NOTHING);
     check("claude-limit", 1, "limited", (100, 0, 0, 20, 0));
@@ -93,7 +94,7 @@ fn claude_without_a_result_has_used_what_its_messages_say() {
 #[test]
 fn what_no_version_should_say_is_passed_over() {
     let stream = check("claude-noise", 0, "no end", (0, 0, 0, u64::MAX, 0));
-    assert_eq!((stream.counts().messages, stream.has_ended()), (1, false));
+    assert_eq!((stream.counts().unwrap().messages, stream.has_ended()), (1, false));
 }
 
 #[test]
@@ -108,10 +109,10 @@ fn codex_has_its_usage_from_the_end_of_the_turn() {
         errors: 1,
         ..EventCounts::default()
     };
-    assert_eq!(stream.counts(), counts);
+    assert_eq!(stream.counts().unwrap(), counts);
     check("codex-work", 1, "failed", (5200, 4100, 0, 310, 120));
     check("codex-work", -11, "crashed", (5200, 4100, 0, 310, 120));
-    check("codex-denied", 0, "refused 1", (900, 0, 0, 12, 0));
+    assert_eq!(check("codex-denied", 0, "refused 1", (900, 0, 0, 12, 0)).denied_tools(), ["command_execution"]);
     check("codex-quota", 1, "quota", NOTHING);
 }
 
@@ -119,7 +120,7 @@ fn codex_has_its_usage_from_the_end_of_the_turn() {
 fn gemini_thinks_in_the_total_alone() {
     let stream = check("gemini-thoughts", 0, "completed", (8000, 5000, 0, 1000, 360));
     let counts = EventCounts { messages: 2, tool_uses: 3, commands: 1, file_changes: 1, ..EventCounts::default() };
-    assert_eq!(stream.counts(), counts);
+    assert_eq!(stream.counts().unwrap(), counts);
     check("gemini-forbidden", 147, "auth", NOTHING);
     check("gemini-cut", 0, "failed", (120, 0, 0, 10, 0));
 }
@@ -127,7 +128,7 @@ fn gemini_thinks_in_the_total_alone() {
 #[test]
 fn qwen_ends_without_a_result_at_its_own_limits() {
     let stream = check("qwen-work", 0, "completed", (6300, 5000, 0, 110, 0));
-    assert_eq!((stream.usage().api_calls, stream.counts().file_changes), (3, 1));
+    assert_eq!((stream.usage().api_calls, stream.counts().unwrap().file_changes), (3, 1));
     check("qwen-budget", 55, "limited", (2000, 0, 0, 40, 0));
     check("qwen-budget", 1, "no end", (2000, 0, 0, 40, 0));
 }
@@ -137,10 +138,10 @@ fn opencode_ends_where_its_process_does() {
     let stream = check("opencode-work", 0, "completed", (2730, 1720, 20, 67, 12));
     let usage = stream.usage();
     assert_eq!((usage.api_calls, usage.cost_microusd, usage.unpriced_calls), (3, 3000, 1));
-    assert_eq!((stream.has_ended(), stream.counts().tool_uses), (false, 3));
+    assert_eq!((stream.has_ended(), stream.counts().unwrap().tool_uses), (false, 3));
     check("opencode-work", 1, "failed", (2730, 1720, 20, 67, 12));
     check("opencode-work", -15, "crashed", (2730, 1720, 20, 67, 12));
-    check("opencode-denied", 0, "refused 1", (30, 0, 0, 3, 0));
+    assert_eq!(check("opencode-denied", 0, "refused 1", (30, 0, 0, 3, 0)).denied_tools(), ["bash"]);
     check("opencode-rate", 1, "rate", NOTHING);
 }
 
@@ -148,6 +149,7 @@ fn opencode_ends_where_its_process_does() {
 fn a_command_has_totals_and_no_end() {
     let stream = check("command", 0, "-", (100, 0, 0, 50, 0));
     assert_eq!((stream.usage().api_calls, stream.usage().cost_microusd), (2, 10_000));
+    assert_eq!(stream.counts(), None);
 }
 
 /// What each recording of a real run says.

@@ -1,6 +1,7 @@
 //! Numbers as agents print them. Nonsense counts as nothing, what is too large saturates, totals never shrink; input
 //! and output are translated into our terms by each protocol, as they do not agree on what these hold.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::event::mentions;
+use super::event::{leading_type, mentions};
 use crate::core::{Usage, UsageSource};
 
 /// Calls whose usage may still change: those of the main loop and of as many sub-agents as work at once.
@@ -113,9 +114,34 @@ fn hash(id: &str) -> u64 {
     hasher.finish()
 }
 
-/// Usage that an agent reported and that costs nobody knows what.
+/// Usage of an agent that tells no cost, or tells 0 where it knows none: it costs nobody knows what.
 pub(super) fn unpriced(usage: Usage) -> Usage {
-    Usage { unpriced_calls: usage.api_calls, ..usage }
+    let unknown = usage.cost_microusd == 0 && usage.tokens().max(usage.api_calls) > 0;
+    Usage { unpriced_calls: if unknown { usage.api_calls.max(1) } else { 0 }, ..usage }
+}
+
+/// A line that names the model which works.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message: Option<NamedMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct NamedMessage<'a> {
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
+}
+
+/// The model that the first words of a stream, or a message in it, name; untrusted text.
+pub(super) fn model_of(line: &str) -> Option<String> {
+    if !matches!(leading_type(line), Some("init" | "system" | "assistant")) {
+        return None;
+    }
+    let named: Named = serde_json::from_str(line).ok()?;
+    named.model.or_else(|| named.message?.model).map(Cow::into_owned)
 }
 
 /// A line of an agent without a protocol of its own.
@@ -130,7 +156,8 @@ struct PlainUsage {
     input_tokens: Amount,
     output_tokens: Amount,
     api_calls: Amount,
-    cost_usd: Micro,
+    /// 0 is for nothing; silence is not.
+    cost_usd: Option<Micro>,
 }
 
 /// The total that one line of output reports, if it is a JSON object with a `usage` object.
@@ -138,15 +165,15 @@ pub(super) fn of_line(line: &str) -> Option<Usage> {
     if !mentions(line, "\"usage\"") {
         return None;
     }
-    let usage = serde_json::from_str::<PlainLine>(line).ok()?.usage;
-    Some(Usage {
-        input_tokens: usage.input_tokens.0,
-        output_tokens: usage.output_tokens.0,
-        api_calls: usage.api_calls.0,
-        cost_microusd: usage.cost_usd.0,
+    let said = serde_json::from_str::<PlainLine>(line).ok()?.usage;
+    let usage = Usage {
+        input_tokens: said.input_tokens.0,
+        output_tokens: said.output_tokens.0,
+        api_calls: said.api_calls.0,
         source: UsageSource::Reported,
         ..Usage::default()
-    })
+    };
+    Some(said.cost_usd.map_or_else(|| unpriced(usage), |cost| Usage { cost_microusd: cost.0, ..usage }))
 }
 
 #[cfg(test)]
@@ -165,6 +192,20 @@ mod tests {
             Some((10, 5, 2, 250_000)),
         );
         check(r#"{"type":"result","usage":{"output_tokens":7}}"#, Some((0, 7, 0, 0)));
+    }
+
+    #[test]
+    fn a_cost_that_is_not_told_is_not_known() {
+        let check = |told: &str, expected| {
+            let usage = of_line(&format!(r#"{{"usage":{{"input_tokens":7{told}}}}}"#)).unwrap();
+            assert_eq!((usage.cost_microusd, usage.unpriced_calls), expected, "{told}");
+        };
+        check("", (0, 1));
+        check(r#","api_calls":3"#, (0, 3));
+        check(r#","cost_usd":null"#, (0, 1));
+        check(r#","cost_usd":0"#, (0, 0));
+        check(r#","api_calls":3,"cost_usd":0.5"#, (500_000, 0));
+        assert_eq!(of_line(r#"{"usage":{}}"#).unwrap().unpriced_calls, 0);
     }
 
     #[test]
@@ -191,6 +232,16 @@ mod tests {
         calls.note("b", used(7, 1));
         let total = calls.note("a", used(10, 50));
         assert_eq!((total.input_tokens, total.output_tokens, total.api_calls), (17, 51, 2));
+    }
+
+    #[test]
+    fn the_model_is_known_from_where_it_is_named() {
+        let check = |line: &str, expected: Option<&str>| assert_eq!(model_of(line).as_deref(), expected, "{line}");
+        check(r#"{"type":"system","subtype":"init","model":"claude-sonnet-4-5"}"#, Some("claude-sonnet-4-5"));
+        check(r#"{"type":"init","model":"gemini-2.5-pro"}"#, Some("gemini-2.5-pro"));
+        check(r#"{"type":"assistant","message":{"id":"a","model":"qwen3-coder-plus"}}"#, Some("qwen3-coder-plus"));
+        check(r#"{"type":"user","message":{"model":"what a tool printed"}}"#, None);
+        check(r#"{"type":"system","subtype":"status"}"#, None);
     }
 
     #[test]

@@ -1,16 +1,17 @@
-//! Which agents a run may use: the default, those of roles, the fallbacks; what they are on this machine, and where
-//! their model calls go. A misspelt or missing agent is an error, never another agent.
+//! Which agents a run may use: the default, those of roles, the fallbacks; what they are on this machine. In: flags,
+//! configuration, our environment. Out: a crew. A misspelt or missing agent is an error, never another agent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::flags::RunArgs;
+use super::upstreams::{self, Route};
 use crate::agent::{self, Agent, Probe};
 use crate::config::{Config, Protocol};
-use crate::core::{AgentInfo, Verdict};
+use crate::core::{AgentInfo, Plan, same_role};
 use crate::driver::Hired;
-use crate::gateway::Upstream;
+use crate::sandbox::tokens_among;
 
 /// Name of the agent that `--agent-cmd` gives.
 const COMMAND: &str = "command";
@@ -33,10 +34,11 @@ pub fn choose(args: &RunArgs, config: &Config, env: &Env) -> Result<Crew, CliErr
         if command.trim().is_empty() {
             return Err(CliError::usage("--agent-cmd is empty"));
         }
-        agents.insert(COMMAND.to_owned(), Agent::shell(COMMAND, command));
+        let agent = with_model(Agent::shell(COMMAND, command), args.model.as_ref())?;
+        agents.insert(COMMAND.to_owned(), agent);
         COMMAND.to_owned()
     } else if config.agent.default == "auto" {
-        automatic(config, env)?
+        automatic(args, config, env)?
     } else {
         config.agent.default.clone()
     };
@@ -51,16 +53,22 @@ pub fn choose(args: &RunArgs, config: &Config, env: &Env) -> Result<Crew, CliErr
 }
 
 /// The first agent that works here: of the configured ones, then of the built-in ones.
-fn automatic(config: &Config, env: &Env) -> Result<String, CliError> {
+fn automatic(args: &RunArgs, config: &Config, env: &Env) -> Result<String, CliError> {
     let mut found = Vec::new();
-    for name in config.agents.keys().map(String::as_str).chain(BUILT_IN) {
-        match find(name, config).map(|agent| obstacle(name, &agent, config, env)) {
-            Some(None) => return Ok(name.to_owned()),
-            // Nobody installs all of the built-in ones; only those that are there are worth a word.
-            Some(Some(why)) if config.agents.contains_key(name) || why.verdict != Verdict::Usage => {
-                found.push(why.message);
+    let described = config.agents.iter().filter(|(_, entry)| !entry.only_prices()).map(|(name, _)| name.as_str());
+    for name in described.chain(BUILT_IN) {
+        let Some(agent) = find(name, config) else { continue };
+        let agent = Agent { model: args.model.clone().or(agent.model), ..agent };
+        if agent.locate(env.path()).is_none() {
+            // Nobody installs all of the built-in ones; of those only the ones that are there are worth a word.
+            if config.agents.contains_key(name) {
+                found.push(not_installed(&agent).message);
             }
-            _ => {}
+            continue;
+        }
+        match upstreams::routes(&agent, config, env) {
+            Ok(_) => return Ok(name.to_owned()),
+            Err(why) => found.push(why.message),
         }
     }
     let message = if found.is_empty() {
@@ -74,14 +82,6 @@ fn automatic(config: &Config, env: &Env) -> Result<String, CliError> {
     ))
 }
 
-/// Why an agent cannot work here; `Verdict::Usage` where it is not even there.
-fn obstacle(name: &str, agent: &Agent, config: &Config, env: &Env) -> Option<CliError> {
-    match agent.locate(env.path()) {
-        None => Some(CliError { verdict: Verdict::Usage, ..not_installed(agent) }),
-        Some(_) => upstreams(name, agent, config, env).err(),
-    }
-}
-
 fn not_installed(agent: &Agent) -> CliError {
     let program = agent.program.first().map_or("", String::as_str);
     CliError::setup(format!("agent `{}`: the program `{program}` is not installed", agent.name))
@@ -89,14 +89,14 @@ fn not_installed(agent: &Agent) -> CliError {
 }
 
 fn find(name: &str, config: &Config) -> Option<Agent> {
-    let configured = config.agents.get(name).map(|entry| Agent::configured(name, entry));
+    let described = config.agents.get(name).filter(|entry| !entry.only_prices());
+    let configured = described.map(|entry| Agent::configured(name, entry));
     configured.or_else(|| Agent::built_in(name))
 }
 
 fn named(name: &str, model: Option<&String>, config: &Config) -> Result<Agent, CliError> {
-    if let Some(mut agent) = find(name, config) {
-        agent.model = model.cloned().or(agent.model);
-        return check_model(agent);
+    if let Some(agent) = find(name, config) {
+        return with_model(agent, model);
     }
     let known: BTreeSet<&str> = config.agents.keys().map(String::as_str).chain(BUILT_IN).collect();
     let near = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
@@ -108,10 +108,19 @@ fn named(name: &str, model: Option<&String>, config: &Config) -> Result<Agent, C
     Err(CliError::setup(format!("there is no agent `{name}`")).hint(hint))
 }
 
-/// opencode serves many providers, and its models are named after them.
-fn check_model(agent: Agent) -> Result<Agent, CliError> {
+/// The agent with the model that `--model` gives, where it gives one.
+fn with_model(mut agent: Agent, model: Option<&String>) -> Result<Agent, CliError> {
+    let (name, protocol) = (&agent.name, agent.protocol);
+    if let Some(model) = model {
+        if matches!(protocol, Protocol::Command | Protocol::Steps) {
+            let message = format!("--model {model}: the agent `{name}` ({}) has no model to choose", protocol.name());
+            return Err(CliError::usage(message).hint("leave it out; a command chooses its model by itself"));
+        }
+        agent.model = Some(model.clone());
+    }
+    // opencode serves many providers, and its models are named after them.
     match &agent.model {
-        Some(model) if agent.protocol == Protocol::Opencode && !model.contains('/') => {
+        Some(model) if protocol == Protocol::Opencode && !model.contains('/') => {
             let message =
                 format!("agent `{}`: opencode takes its model as `provider/model`, not as `{model}`", agent.name);
             Err(CliError::usage(message).hint(format!("anthropic/{model}, openai/{model} or google/{model}?")))
@@ -150,100 +159,55 @@ impl Env {
     }
 }
 
-/// A provider: its API, where agents find it by default, and the variables that say otherwise.
-struct Provider {
-    name: &'static str,
-    base_url: &'static str,
-    address: &'static str,
-    keys: &'static [&'static str],
-}
-
-const PROVIDERS: [Provider; 3] = [
-    Provider {
-        name: "anthropic",
-        base_url: "https://api.anthropic.com",
-        address: "ANTHROPIC_BASE_URL",
-        keys: &["ANTHROPIC_API_KEY"],
-    },
-    Provider {
-        name: "openai",
-        base_url: "https://api.openai.com/v1",
-        address: "OPENAI_BASE_URL",
-        keys: &["OPENAI_API_KEY"],
-    },
-    Provider {
-        name: "gemini",
-        base_url: "https://generativelanguage.googleapis.com",
-        address: "GOOGLE_GEMINI_BASE_URL",
-        keys: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-    },
-];
-
-/// Where an agent's model calls go through the gateway. Agents of one provider must have its key; others get every
-/// provider whose key or address is there.
-pub fn upstreams(
-    name: &str,
-    agent: &Agent,
-    config: &Config,
-    env: &Env,
-) -> Result<BTreeMap<String, Upstream>, CliError> {
-    let mut found = BTreeMap::new();
-    let own = agent::provider(agent.protocol);
-    if !config.gateway.enabled || agent.protocol == Protocol::Steps {
-        return Ok(found);
-    }
-    for provider in PROVIDERS.iter().filter(|p| own.is_none_or(|own| own == p.name)) {
-        let configured = config.gateway.upstream.get(name).filter(|_| own.is_some());
-        let configured = configured.or_else(|| config.gateway.upstream.get(provider.name)).map(String::as_str);
-        let address = configured.or_else(|| env.get(provider.address));
-        let key = provider.keys.iter().find_map(|key| env.get(key)).map(str::to_owned);
-        let is_local = address.is_some_and(is_loopback);
-        if key.is_none() && !is_local {
-            if own.is_some() {
-                return Err(no_key(name, provider));
-            }
-            continue;
-        }
-        let base_url = address.unwrap_or(provider.base_url).trim_end_matches('/').to_owned();
-        found.insert(provider.name.to_owned(), Upstream::Api { base_url, key });
-    }
-    Ok(found)
-}
-
-fn no_key(name: &str, provider: &Provider) -> CliError {
-    CliError::setup(format!("agent `{name}` needs an API key: {} is not set", provider.keys.join(" or "))).hint(
-        "set it; the gateway serves API keys only. For a subscription login or a cloud-signed API set gateway.enabled to \
-         false (budgets then rest on what the agent reports)",
-    )
-}
-
-fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
-}
-
 impl Crew {
     /// What each agent is on this machine. The slow part is asking each for its version.
     ///
     /// # Errors
-    /// One of them is not installed.
-    pub fn probe(&self, env: &Env) -> Result<Vec<(AgentInfo, Probe)>, CliError> {
-        self.agents.values().map(|agent| probe(agent, env)).collect()
+    /// One of them is not installed, or has no key.
+    pub fn probe(&self, config: &Config, env: &Env, walled: bool) -> Result<Vec<(AgentInfo, Probe)>, CliError> {
+        self.agents.values().map(|agent| probe(agent, config, env, walled)).collect()
     }
 
     /// The agents with where their model calls go.
+    ///
+    /// # Errors
+    /// One of them has no key.
     pub fn hire(&self, config: &Config, env: &Env) -> Result<BTreeMap<String, Hired>, CliError> {
         let hired = self.agents.iter().map(|(name, agent)| {
-            let upstreams = upstreams(name, agent, config, env)?;
+            let routes = upstreams::routes(agent, config, env)?;
+            let upstreams = routes.iter().map(|route| (route.provider.to_owned(), route.upstream())).collect();
             let price = config.agents.get(name).and_then(|a| a.price.as_ref()).map(crate::config::Price::in_micro);
             Ok((name.clone(), Hired { agent: agent.clone(), upstreams, price }))
         });
         hired.collect()
     }
+
+    /// What the user should know: calls that nobody counts, roles that no task has.
+    pub fn notes(&self, config: &Config, plan: &Plan, env: &Env) -> Vec<String> {
+        let of_agents = self.agents.values().flat_map(|agent| upstreams::notes(agent, config, env));
+        let roles = config.agent.roles.keys().filter(|role| !plan.tasks.iter().any(|task| same_role(&task.role, role)));
+        let of_roles = roles.map(|role| format!("`agent.roles.{role}`: no task of the plan has this role"));
+        of_agents.chain(of_roles).chain(self.token_notes(config)).collect()
+    }
+
+    /// A job's own token in an agent's hands is worth a word, and one that is listed in vain as well.
+    fn token_notes(&self, config: &Config) -> Vec<String> {
+        let listed = self.agents.values().flat_map(|agent| &agent.env_pass).chain(&config.sandbox.env_pass);
+        let tokens = tokens_among(&listed.cloned().collect::<Vec<_>>());
+        let passed = tokens.passed.iter().map(|name| {
+            format!("`env_pass` gives agents {name}: with it they can do to the repository what this job may")
+        });
+        let withheld = tokens.withheld.iter().map(|name| {
+            format!("`env_pass` names {name}; no agent gets it, since it proves to others who this job is")
+        });
+        passed.chain(withheld).collect()
+    }
 }
 
-fn probe(agent: &Agent, env: &Env) -> Result<(AgentInfo, Probe), CliError> {
-    let probe = agent::probe(agent, &env.0);
+fn probe(agent: &Agent, config: &Config, env: &Env, walled: bool) -> Result<(AgentInfo, Probe), CliError> {
+    let apis = upstreams::routes(agent, config, env)?.iter().map(Route::api).collect();
+    let read = walled.then(|| env.expand(&config.sandbox.read));
+    let probe = agent::probe(agent, &env.0, read.as_deref());
     if probe.program.is_none() {
         return Err(not_installed(agent));
     }
@@ -252,6 +216,7 @@ fn probe(agent: &Agent, env: &Env) -> Result<(AgentInfo, Probe), CliError> {
         protocol: agent.protocol.name().to_owned(),
         version: probe.version.clone(),
         tested: probe.tested,
+        apis,
     };
     Ok((info, probe))
 }

@@ -1,59 +1,39 @@
 //! `check`: everything a run would look at, and nothing that it would do.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::context::{Context, check_isolation};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
+use super::prices::price_in_words;
 use super::{output, prove, start};
 use crate::agent::Probe;
 use crate::core::{AgentInfo, Verdict};
-use crate::driver::Hired;
-use crate::gateway::Upstream;
 use crate::sandbox;
 use crate::text::count;
 
 pub fn check(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     start::check_report_paths(args)?;
     let context = Context::load(global, args)?;
-    output::print(&describe(&context, args));
+    let walls = check_isolation(&context.config, args.allow_unsandboxed);
+    let staff = context.crew.clone().and_then(|crew| {
+        // Where there can be no walls, nothing is started that belongs behind them.
+        let walled = *walls.as_ref().unwrap_or(&true);
+        let probes = crew.probe(&context.config, &context.env, walled)?;
+        Ok((crew, probes))
+    });
+    output::print(&describe(&context, args, staff.as_ref().map(|(_, probes)| probes.as_slice())));
     context.check_approval(args.force)?;
-    let crew = context.crew.clone()?;
-    let walled = check_isolation(&context.config, args.allow_unsandboxed)?;
-    let hired = crew.hire(&context.config, &context.env)?;
-    let probes = crew.probe(&context.env)?;
-    output::print(&agents(&hired, &probes));
+    let (crew, _) = staff?;
+    let walled = walls?;
     for agent in crew.agents.values().filter(|agent| agent.has_stream()) {
-        output::print(&prove::one_tool_call(agent, &context.config.sandbox, &context.env, walled)?);
+        output::print(&prove::one_tool_call(agent, &context.config, &context.env, walled)?);
     }
     Ok(Verdict::Passed)
 }
 
-/// The agents of the run: version, and where their model calls go.
-fn agents(hired: &BTreeMap<String, Hired>, probes: &[(AgentInfo, Probe)]) -> String {
-    let mut text = String::new();
-    for (info, probe) in probes {
-        let version = match (&info.version, info.tested) {
-            (Some(version), true) => format!("{version} (tested with maestro-ci)"),
-            (Some(version), false) => format!("{version} (not tested with this version of maestro-ci)"),
-            (None, _) => "version not known".to_owned(),
-        };
-        let program = probe.program.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
-        let _ = writeln!(text, "            {} ({}): {program}, {version}", info.name, info.protocol);
-        let upstreams = hired.get(&info.name).into_iter().flat_map(|h| &h.upstreams);
-        for (provider, upstream) in upstreams {
-            if let Upstream::Api { base_url, key } = upstream {
-                let key = if key.is_some() { "with its key" } else { "without a key" };
-                let _ = writeln!(text, "            {} → gateway → {provider} at {base_url}, {key}", info.name);
-            }
-        }
-    }
-    text
-}
-
 // Writing to a String cannot fail, so the results are dropped.
-fn describe(context: &Context, args: &RunArgs) -> String {
+fn describe(context: &Context, args: &RunArgs, probes: Result<&[(AgentInfo, Probe)], &CliError>) -> String {
     let prd = &context.document.prd;
     let mut text = String::new();
     let criteria = prd.criteria.len() + prd.requirements.iter().map(|r| r.criteria.len()).sum::<usize>();
@@ -77,8 +57,7 @@ fn describe(context: &Context, args: &RunArgs) -> String {
         );
     }
     let _ = writeln!(text, "repository  {} at {}", context.repo.top.display(), context.base.short());
-    let agent = context.crew.as_ref().map_or_else(|e| format!("none ({})", e.message), |crew| crew.default.clone());
-    let _ = writeln!(text, "agent       {agent}");
+    text.push_str(&agents(context, probes));
     let _ = writeln!(text, "isolation   {}", isolation(args));
     for gate in &context.gates {
         let detected = if gate.detected { " (detected)" } else { "" };
@@ -92,6 +71,54 @@ fn describe(context: &Context, args: &RunArgs) -> String {
     }
     for note in &context.notes {
         let _ = writeln!(text, "note        {note}");
+    }
+    text
+}
+
+/// The agents of the run in one block: who works on what; then each with its program, its version, and where its model
+/// calls go.
+fn agents(context: &Context, probes: Result<&[(AgentInfo, Probe)], &CliError>) -> String {
+    let crew = match &context.crew {
+        Ok(crew) => crew,
+        Err(error) => return format!("agent       none ({})\n", error.message),
+    };
+    let chosen = &context.config.agent;
+    let mut text = format!("agent       {}\n", crew.default);
+    if !chosen.fallback.is_empty() {
+        let _ = writeln!(text, "            fallback: {}", chosen.fallback.join(", "));
+    }
+    for (role, agent) in &chosen.roles {
+        let _ = writeln!(text, "            role {role}: {agent}");
+    }
+    match probes {
+        Ok(probes) => {
+            let settings = context.settings();
+            for (info, probe) in probes {
+                text.push_str(&agent(info, probe));
+                let agent = crew.agents.get(&info.name);
+                if let Some(price) = agent.and_then(|agent| price_in_words(agent, &context.config, &settings)) {
+                    let _ = writeln!(text, "            {} price: {price}", info.name);
+                }
+            }
+        }
+        Err(error) => {
+            let _ = writeln!(text, "            cannot work: {}", error.message);
+        }
+    }
+    text
+}
+
+fn agent(info: &AgentInfo, probe: &Probe) -> String {
+    let version = match (&info.version, info.tested) {
+        (Some(version), true) => format!("{version} (tested with maestro-ci)"),
+        (Some(version), false) => format!("{version} (not tested with this version of maestro-ci)"),
+        (None, _) => "version not known".to_owned(),
+    };
+    let program = probe.program.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    let mut text = format!("            {} ({}): {program}, {version}\n", info.name, info.protocol);
+    for api in &info.apis {
+        let key = api.key.as_ref().map_or_else(|| "without a key".to_owned(), |key| format!("with {key}"));
+        let _ = writeln!(text, "            {} → gateway → {} at {}, {key}", info.name, api.provider, api.address);
     }
     text
 }

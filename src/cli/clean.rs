@@ -6,7 +6,7 @@ use super::context::discover;
 use super::error::CliError;
 use super::flags::{CleanArgs, Global};
 use super::{output, session, start};
-use crate::core::Verdict;
+use crate::core::{SessionId, Verdict};
 use crate::journal::BranchLock;
 
 pub fn clean(global: &Global, args: &CleanArgs) -> Result<Verdict, CliError> {
@@ -34,7 +34,7 @@ pub fn clean(global: &Global, args: &CleanArgs) -> Result<Verdict, CliError> {
         if start::can_go_on(&stored.state) && stored.state.finished.is_none() {
             tracing::info!("session {id} was never finished");
         }
-        remove(Path::new(&started.work_dir), id.as_str());
+        remove(Path::new(&started.work_dir), &id);
         std::fs::remove_dir_all(stored.dir.path())?;
         let tip = format!("refs/maestro/{id}/tip");
         if repo.git().commit(&tip)?.is_some() {
@@ -46,9 +46,10 @@ pub fn clean(global: &Global, args: &CleanArgs) -> Result<Verdict, CliError> {
     Ok(Verdict::Passed)
 }
 
-/// Removes a session's workspaces; the path comes from a file, so it must at least bear the session's name.
-fn remove(work_dir: &Path, id: &str) {
-    if work_dir.file_name().is_some_and(|name| name == id)
+/// Removes a session's workspaces; the path comes from a file, so it must at least bear the session's name: its last
+/// part or, in older journals, the whole.
+fn remove(work_dir: &Path, id: &SessionId) {
+    if work_dir.file_name().is_some_and(|name| name == id.as_str() || name == start::short(id))
         && let Err(error) = std::fs::remove_dir_all(work_dir)
         && error.kind() != std::io::ErrorKind::NotFound
     {

@@ -64,7 +64,9 @@ impl Context {
         let gate_scripts = gate_scripts(&repo, &base, &gates)?;
         let env = Env::own();
         let crew = agents::choose(args, &config, &env);
-        notes.extend(config::later(&config));
+        if let Ok(crew) = &crew {
+            notes.extend(crew.notes(&config, &plan, &env));
+        }
         if !config.gateway.enabled {
             notes.push(NO_GATEWAY.to_owned());
         }
@@ -87,7 +89,7 @@ impl Context {
     }
 
     /// SHA-256 over everything that must not change between a session and its resume: PRD, plan, configuration,
-    /// agent, version. Limits and reporting may change.
+    /// agent, version. Limits, prices and reporting may change.
     pub fn fingerprint(&self) -> String {
         let mut config = self.config.clone();
         config.resource_limits = config::ResourceLimits::default();
@@ -95,6 +97,8 @@ impl Context {
         config.forge = config::Forge::default();
         config.gateway = config::Gateway::default();
         config.orchestrator.jobs = config::Jobs::default();
+        config.agents.retain(|_, agent| !agent.only_prices());
+        config.agents.values_mut().for_each(|agent| agent.price = None);
         let agent = self.crew.as_ref().map_or_else(|_| String::new(), |crew| format!("{crew:?}"));
         let parts = (
             &self.plan.fingerprint,
@@ -215,7 +219,7 @@ fn load_config(repo: &Repo, base: &Commit, args: &RunArgs, notes: &mut Vec<Strin
     if let Some(path) = &args.config {
         let text =
             std::fs::read_to_string(path).map_err(|e| CliError::usage(format!("--config {}: {e}", path.display())))?;
-        return Ok(config::load(Some(Source { name: &path.display().to_string(), text: &text }), &overrides)?);
+        return layered(Some(Source { name: &path.display().to_string(), text: &text }), &overrides, notes);
     }
     let committed = repo.git().file_at(base, config::PATH)?.map(|b| String::from_utf8_lossy(&b).into_owned());
     let local = std::fs::read_to_string(repo.top.join(config::PATH)).ok();
@@ -227,7 +231,14 @@ fn load_config(repo: &Repo, base: &Commit, args: &RunArgs, notes: &mut Vec<Strin
         }
         _ => committed,
     };
-    Ok(config::load(text.as_deref().map(|text| Source { name: config::PATH, text }), &overrides)?)
+    layered(text.as_deref().map(|text| Source { name: config::PATH, text }), &overrides, notes)
+}
+
+/// The layers of the configuration, with a note for each key in them that does nothing yet.
+fn layered(file: Option<Source<'_>>, overrides: &[Override], notes: &mut Vec<String>) -> Result<Config, CliError> {
+    let config = config::load(file, overrides)?;
+    notes.extend(config::later(file, overrides, &config));
+    Ok(config)
 }
 
 /// Flags that set keys of the configuration.
@@ -301,7 +312,7 @@ pub fn check_isolation(config: &Config, allow_unsandboxed: bool) -> Result<bool,
     match (config.sandbox.require, sandbox::level()) {
         (SandboxLevel::L1, Level::L1) => Ok(true),
         (SandboxLevel::L1, Level::L0) => {
-            let message = "sandbox.require is L1, and this machine cannot build it: the kernel has no Landlock";
+            let message = format!("sandbox.require is L1, and this machine cannot build it: {}", sandbox::why_not());
             Err(CliError::setup(message).hint(hint))
         }
         (SandboxLevel::L2, level) => {

@@ -1,4 +1,5 @@
-//! Every flag there is. Each has an environment variable `MAESTRO_CI_…`; flags win over variables.
+//! Every flag there is. Each flag of a run has an environment variable `MAESTRO_CI_…`; flags win over variables, and an
+//! empty variable is none.
 
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ pub enum Command {
     Check(RunArgs),
     /// Show the plan
     Plan(PlanArgs),
-    /// Go on with an interrupted or budget-stopped session
+    /// Go on with a session that was interrupted or ended resumable (exit 5, 6, 7, 130, 143)
     Resume(ResumeArgs),
     /// Show a session's progress with the execution graph
     Status(StatusArgs),
@@ -94,8 +95,9 @@ pub struct RunArgs {
     /// The PRD
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_PRD")]
     pub prd: Option<PathBuf>,
-    /// Agent, by its name in the configuration
-    #[arg(long, value_name = "NAME", env = "MAESTRO_CI_AGENT", conflicts_with = "agent_cmd")]
+    /// Agent: claude, codex, gemini, opencode, qwen, one of `agents` in the configuration, or auto (the first that
+    /// works here)
+    #[arg(long, value_name = "NAME", env = "MAESTRO_CI_AGENT")]
     pub agent: Option<String>,
     /// Shell command that does a task; the prompt comes on its standard input
     #[arg(long, value_name = "COMMAND", env = "MAESTRO_CI_AGENT_CMD")]
@@ -118,7 +120,7 @@ pub struct RunArgs {
     /// Most memory that one agent or gate may hold with all its processes (512MiB, 4GiB)
     #[arg(long, value_name = "SIZE", env = "MAESTRO_CI_MAX_MEMORY")]
     pub max_memory: Option<String>,
-    /// Model that the agent is asked to use
+    /// Model that the default agent is asked to use; a command has none
     #[arg(long, value_name = "NAME", env = "MAESTRO_CI_MODEL")]
     pub model: Option<String>,
     /// Write the JUnit report here, too
@@ -133,7 +135,7 @@ pub struct RunArgs {
     /// Configuration file [default: .flow/maestro/config.yaml of the base commit]
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Set a key of the configuration; may be repeated
+    /// Set a key of the configuration; may be repeated (the variable sets one)
     #[arg(long, value_name = "KEY=VALUE", env = "MAESTRO_CI_SET")]
     pub set: Vec<String>,
     /// Settings that a resume takes over; its own flags come after them

@@ -60,6 +60,8 @@ fn kind_of(event: &Event) -> Option<LogKind> {
         | Event::CallRefused { .. }
         | Event::CallEnded { .. }
         | Event::AttemptStopping { .. }
+        | Event::RefusedTooOften { .. }
+        | Event::CostUnknown { .. }
         | Event::StopRequested { .. } => Some(LogKind::Spend),
         _ => task_of(event).map(|_| LogKind::Task),
     }
@@ -75,6 +77,8 @@ fn task_of(event: &Event) -> Option<&TaskId> {
         | Event::CallRefused { task, .. }
         | Event::CallEnded { task, .. }
         | Event::AttemptStopping { task, .. }
+        | Event::RefusedTooOften { task, .. }
+        | Event::CostUnknown { task, .. }
         | Event::AgentEnded { task, .. }
         | Event::Captured { task, .. }
         | Event::AttemptFailed { task, .. }

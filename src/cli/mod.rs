@@ -17,6 +17,7 @@ mod history;
 mod log;
 mod output;
 mod plan;
+mod prices;
 mod prove;
 mod report;
 mod resume;
@@ -27,6 +28,7 @@ mod session;
 mod sessions;
 mod start;
 mod status;
+mod upstreams;
 
 use std::io;
 use std::process::ExitCode;
@@ -37,7 +39,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::core::Verdict;
 use error::CliError;
-use flags::{Cli, Command};
+use flags::{Cli, Command, RunArgs};
 
 /// Parses, runs, reports; returns the process's exit code.
 pub fn main() -> ExitCode {
@@ -61,13 +63,60 @@ pub fn main() -> ExitCode {
 
 /// A flag of `run` in front of another subcommand would be taken and forgotten; it is refused instead.
 fn parse() -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+    let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     if let (Some(name), Some(flag)) = (matches.subcommand_name(), stray_flag(&command, &matches)) {
         let message = format!("`--{flag}` is a flag of `run`; put it behind `{name}` if it takes it");
         return Err(command.error(ErrorKind::ArgumentConflict, message));
     }
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    if let Some(run) = run_args(&mut cli) {
+        settle_agent(run, own).map_err(|message| command.error(ErrorKind::ArgumentConflict, message))?;
+    }
+    Ok(cli)
+}
+
+/// CI systems set variables that they have no value for; an empty one is none.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+    };
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg });
+    command.mut_subcommands(without_empty_variables)
+}
+
+/// The flags of a run, where the command has them.
+fn run_args(cli: &mut Cli) -> Option<&mut RunArgs> {
+    match &mut cli.command {
+        None => Some(&mut cli.run),
+        Some(Command::Run(args) | Command::Check(args)) => Some(args),
+        Some(Command::Plan(args)) => Some(&mut args.run),
+        Some(Command::Resume(args)) => Some(&mut args.run),
+        Some(_) => None,
+    }
+}
+
+/// Of `--agent` and `--agent-cmd` there can be one. A flag drops what variables say beside it; a model goes along with
+/// its agent. The error is a message.
+fn settle_agent(run: &mut RunArgs, matches: &clap::ArgMatches) -> Result<(), String> {
+    let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if is_typed("agent_cmd") && !is_typed("model") {
+        run.model = None;
+    }
+    if run.agent.is_none() || run.agent_cmd.is_none() {
+        return Ok(());
+    }
+    match (is_typed("agent"), is_typed("agent_cmd")) {
+        (true, false) => run.agent_cmd = None,
+        (false, true) => run.agent = None,
+        (true, true) => return Err("`--agent` and `--agent-cmd` both name the agent; give one of them".to_owned()),
+        (false, false) => {
+            let message = "MAESTRO_CI_AGENT and MAESTRO_CI_AGENT_CMD both name the agent; set one of them";
+            return Err(message.to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// A flag of `run` that was given in front of a subcommand.

@@ -1,7 +1,6 @@
 //! One tool call of an agent inside the walls, with a script of our own in place of a model: it costs nothing, and it
 //! finds the agent whose tools fail silently here.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -9,10 +8,11 @@ use std::time::Duration;
 
 use super::agents::Env;
 use super::error::CliError;
+use super::upstreams;
 use crate::agent::{self, Access, Agent, Attempt, Stream};
-use crate::config::Sandbox;
-use crate::core::{CallAnswer, Input, Priority, SessionId, Task, TaskId};
-use crate::gateway::{Gateway, Line, Options, PROBE_CONTENT, PROBE_FILE, Upstream};
+use crate::config::{Config, Sandbox};
+use crate::core::{CallAnswer, Input, SessionId, Task, TaskId};
+use crate::gateway::{Gateway, Line, Options, PROBE_CONTENT, PROBE_RUN, PROBE_WRITTEN, Upstream};
 use crate::sandbox::{self, Limits, Warden};
 
 /// The slowest agent needs some seconds to start.
@@ -22,7 +22,7 @@ const LIMIT_MS: u64 = 120_000;
 ///
 /// # Errors
 /// It could not; the message holds its last words.
-pub fn one_tool_call(agent: &Agent, sandbox: &Sandbox, env: &Env, walled: bool) -> Result<String, CliError> {
+pub fn one_tool_call(agent: &Agent, config: &Config, env: &Env, walled: bool) -> Result<String, CliError> {
     let dir = tempfile::tempdir()?;
     let (workspace, files) = (dir.path().join("workspace"), dir.path().join("attempt"));
     std::fs::create_dir(&workspace)?;
@@ -30,7 +30,10 @@ pub fn one_tool_call(agent: &Agent, sandbox: &Sandbox, env: &Env, walled: bool) 
     let gateway = Arc::new(gateway);
     let answering = grant_all(Arc::clone(&gateway), asks);
     let upstream = Upstream::Scripted { dir: workspace.clone() };
-    let providers = ["anthropic", "openai", "gemini"].map(str::to_owned).to_vec();
+    // The same as in a run, or else something is proved that a run does not have.
+    let routes = upstreams::routes(agent, config, env)?;
+    let providers: Vec<String> = routes.iter().map(|route| route.provider.to_owned()).collect();
+    let providers = if providers.is_empty() { upstreams::offered(agent) } else { providers };
     let line = gateway.open(Line {
         task: TaskId::new("check"),
         attempt: 1,
@@ -39,7 +42,7 @@ pub fn one_tool_call(agent: &Agent, sandbox: &Sandbox, env: &Env, walled: bool) 
         model: agent.model.clone(),
     });
     let access = Access { base_url: line.base_url.clone(), key: "maestro-ci".to_owned(), providers };
-    let stage = Stage { sandbox, env, walled, workspace: &workspace, files: &files };
+    let stage = Stage { sandbox: &config.sandbox, env, walled, workspace: &workspace, files: &files };
     let tried = stage.run(agent, &access);
     line.close();
     drop(line);
@@ -47,16 +50,18 @@ pub fn one_tool_call(agent: &Agent, sandbox: &Sandbox, env: &Env, walled: bool) 
     // Its channel is closed with the gateway.
     let _ = answering.join();
     let words = tried?;
-    let written = std::fs::read_to_string(workspace.join(PROBE_FILE)).unwrap_or_default();
-    if written.trim() == PROBE_CONTENT.trim() {
+    let holds =
+        |name: &str| std::fs::read_to_string(workspace.join(name)).is_ok_and(|text| text.trim() == PROBE_CONTENT);
+    if holds(PROBE_RUN) {
         return Ok(format!(
-            "            {}: a tool call works{}",
+            "tools       {}: its tools and a shell command work{}",
             agent.name,
             if walled { " inside the walls" } else { "" }
         ));
     }
+    let what = if holds(PROBE_WRITTEN) { "run a shell command" } else { "write a file" };
     let message =
-        format!("agent `{}` cannot use its tools here: it was told to write a file and did not\n{words}", agent.name);
+        format!("agent `{}` cannot use its tools here: it was told to {what} and did not\n{words}", agent.name);
     Err(CliError::setup(message)
         .hint("look at its last words above; `sandbox.read` and `sandbox.write` widen the walls"))
 }
@@ -107,7 +112,7 @@ impl Stage<'_> {
             session: &session,
             task: &task,
             number: 1,
-            prompt: &format!("Write the file {PROBE_FILE} with the content `{PROBE_CONTENT}`."),
+            prompt: &format!("Write the file {PROBE_RUN} with the content `{PROBE_CONTENT}`."),
             role: None,
             workspace,
             dir: files,
@@ -124,10 +129,8 @@ impl Stage<'_> {
         let limits = Limits { wall_ms: LIMIT_MS, grace_ms: 1000, linger_ms: 2000, ..Limits::default() };
         let write = [workspace.to_owned(), home.home.clone(), home.tmp.clone()];
         let write: Vec<PathBuf> = write.into_iter().chain(env.expand(&rules.write)).collect();
-        let program = agent.locate(env.path());
         let read = std::iter::once(files.to_owned())
-            .chain(program.as_ref().and_then(|p| p.canonicalize().ok()))
-            .chain(program)
+            .chain(agent.files(env.path()))
             .chain(home.links.clone())
             .chain(env.expand(&rules.read))
             .collect::<Vec<_>>();
@@ -149,20 +152,5 @@ impl Stage<'_> {
 }
 
 fn task() -> Task {
-    Task {
-        id: TaskId::new("check"),
-        title: "prove that tools work".to_owned(),
-        epic: String::new(),
-        description: String::new(),
-        requirements: Vec::new(),
-        acceptance: Vec::new(),
-        depends_on: Vec::new(),
-        reasons: BTreeMap::new(),
-        role: "general-purpose".to_owned(),
-        owns: Vec::new(),
-        priority: Priority::P2,
-        no_op: false,
-        steps: None,
-        line: 1,
-    }
+    Task { title: "prove that tools work".to_owned(), ..Task::bare("check") }
 }

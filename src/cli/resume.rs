@@ -7,6 +7,7 @@ use super::{output, session, start};
 use crate::core::{SessionStarted, Verdict};
 
 pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
+    refuse_flags(args)?;
     start::check_report_paths(&args.run)?;
     let (repo, stored) = session::find(global, args.session.as_deref())?;
     let Some(started) = stored.state.started.as_ref().filter(|_| start::can_go_on(&stored.state)) else {
@@ -23,6 +24,23 @@ pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
     check_isolation(&context.config, run.allow_unsandboxed)?;
     output::log_line(&format!("[Maestro] Going on with session {}", stored.id));
     start::go_on(&context, &run, &session::store(&repo), &stored.id)
+}
+
+/// Flags of a run that a resume cannot follow; to ignore one of them could cost money.
+fn refuse_flags(args: &ResumeArgs) -> Result<(), CliError> {
+    let run = &args.run;
+    let (flag, hint) = if run.dry_run {
+        ("dry-run", "`maestro-ci run --dry-run …` shows plan and budget, `maestro-ci status` how far the session is")
+    } else if run.fresh {
+        ("fresh", "`maestro-ci run --fresh …` starts anew")
+    } else if run.force {
+        ("force", "leave it out: a session that can go on needs no force")
+    } else {
+        return Ok(());
+    };
+    let variable = flag.to_ascii_uppercase().replace('-', "_");
+    let message = format!("`resume` goes on with a session and takes no --{flag} (MAESTRO_CI_{variable})");
+    Err(CliError::usage(message).hint(hint))
 }
 
 fn what_differs(context: &Context, started: &SessionStarted) -> CliError {

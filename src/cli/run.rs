@@ -6,6 +6,7 @@ use super::flags::{Global, RunArgs};
 use super::{output, session, start};
 use crate::core::{Strategy, Verdict};
 use crate::plan::{self, PromptContext};
+use crate::report;
 use crate::text;
 
 pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
@@ -15,10 +16,10 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
         output::log_line(&format!("[Maestro] {} is implemented; nothing to do", context.document.name));
         return Ok(Verdict::Passed);
     }
+    context.crew.as_ref().map_err(Clone::clone)?;
     if args.dry_run {
         return dry_run(&context);
     }
-    context.crew.clone()?;
     check_isolation(&context.config, args.allow_unsandboxed)?;
     for note in &context.notes {
         tracing::warn!("{}", text::terminal_line(note));
@@ -52,9 +53,13 @@ fn dry_run(context: &Context) -> Result<Verdict, CliError> {
     let prd = start::prd_summary(context);
     let mut text = plan::text(&context.document.prd, &context.plan);
     text.push_str(&format!(
-        "\nagent: {agent}\nbudget: {}\ngates:\n",
-        serde_json::to_string(&settings.budget).unwrap_or_default()
+        "\nagent: {agent}\nbudget: {}\nbudget of a task: {}\ngates:\n",
+        report::limits(&settings.budget),
+        report::limits(&settings.task_budget)
     ));
+    if settings.gates.is_empty() {
+        text.push_str("  none: nothing will prove the result\n");
+    }
     for gate in &settings.gates {
         text.push_str(&format!("  {}: {}\n", gate.name, gate.run.replace('\n', "; ")));
     }

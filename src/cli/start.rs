@@ -10,14 +10,14 @@ use super::flags::RunArgs;
 use super::session::{self, Stored};
 use super::{history, output};
 use crate::core::{
-    AgentInfo, Commit, JOURNAL_VERSION, PrdSummary, Record, RequirementSummary, SessionId, SessionStarted, State,
-    Verdict,
+    AgentInfo, Commit, JOURNAL_VERSION, PrdSummary, PriceList, Record, RequirementSummary, SessionId, SessionStarted,
+    State, Verdict,
 };
 use crate::driver::{self, Driver, Hired, Job, World, WorldOptions};
 use crate::gateway;
 use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir, write_atomic};
 use crate::report::{self, Console, Report};
-use crate::sandbox::{self, Level};
+use crate::sandbox;
 use crate::workspace::Workspaces;
 
 /// An unfinished session of the same PRD, plan and configuration, the latest first.
@@ -67,9 +67,10 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
         branch_was,
         work_dir: root.display().to_string(),
         fingerprint: context.fingerprint(),
-        isolation: crew.level().to_string(),
+        isolation: sandbox::in_force(crew.walled),
         agents: crew.infos.clone(),
         settings: context.settings(),
+        prices: Some(price_list()),
         agent_command: args.agent_cmd.clone(),
         flags: remembered(args),
         set: args.set.clone(),
@@ -108,8 +109,9 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     // Wardens end their trees when their orchestrator dies, which takes a moment.
     sandbox::wait_for_survivors(&root, &format!("MAESTRO_SESSION={id}"));
     let settings = Box::new(context.settings());
-    let isolation = crew.level().to_string();
-    let job = Job::Resume { records: contents.records, settings, isolation };
+    let isolation = sandbox::in_force(crew.walled);
+    let (agents, notes) = (crew.infos.clone(), context.notes.clone());
+    let job = Job::Resume { records: contents.records, settings, isolation, agents, notes };
     drive(context, args, Prepared { id: id.clone(), dir, journal, crew, root, base }, job)
 }
 
@@ -148,7 +150,8 @@ pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) ->
     run.max_api_calls = run.max_api_calls.or_else(|| flag("max-api-calls"));
     run.max_cost = run.max_cost.or_else(|| flag("max-cost"));
     run.max_memory = run.max_memory.or_else(|| flag("max-memory"));
-    run.model = run.model.or_else(|| flag("model"));
+    // A command has no model.
+    run.model = run.model.or_else(|| flag("model").filter(|_| run.agent_cmd.is_none()));
     run.config = run.config.or_else(|| flag("config").map(PathBuf::from));
     run.require_gates |= flag("require-gates").is_some();
     // Later settings win, so those of the resume go last, its flags among them.
@@ -198,7 +201,7 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
         env_pass: sandbox.env_pass.clone(),
     });
     let logging = &context.config.logging;
-    let console = Console::new(logging.include_rationale);
+    let console = Console::new(logging.include_rationale).with_reports(dir.path().display().to_string());
     let driver = Driver::new(journal, dir, world, console, Box::new(output::log_line), logging.log_to_file);
     let internal =
         |e: CliError| e.hint(format!("session {id}; its journal is kept, and `maestro-ci resume` goes on with it"));
@@ -231,18 +234,17 @@ struct Staffed {
     walled: bool,
 }
 
-impl Staffed {
-    fn level(&self) -> Level {
-        if self.walled { sandbox::level() } else { Level::L0 }
-    }
-}
-
 fn staffed(context: &Context, args: &RunArgs) -> Result<Staffed, CliError> {
     let crew = context.crew.clone()?;
     let walled = check_isolation(&context.config, args.allow_unsandboxed)?;
     let hired = crew.hire(&context.config, &context.env)?;
-    let infos = crew.probe(&context.env)?.into_iter().map(|(info, _)| info).collect();
+    let infos = crew.probe(&context.config, &context.env, walled)?.into_iter().map(|(info, _)| info).collect();
     Ok(Staffed { hired, infos, walled })
+}
+
+fn price_list() -> PriceList {
+    let (date, source) = gateway::prices_dated();
+    PriceList { date: date.to_owned(), source: source.to_owned() }
 }
 
 fn holder(id: &SessionId) -> String {
@@ -345,7 +347,12 @@ fn work_dir(args: &RunArgs, context: &Context, id: &SessionId) -> Result<PathBuf
     }
     let hint = "name another one with --work-dir";
     make_dir(&real).map_err(|e| CliError::setup(format!("the work directory cannot be made: {e}")).hint(hint))?;
-    Ok(real.join(id.as_str()))
+    Ok(real.join(short(id)))
+}
+
+/// The last part of an id, which is random: the paths of sockets that agents make begin with it, and have to be short.
+pub fn short(id: &SessionId) -> &str {
+    id.as_str().rsplit('-').next().unwrap_or_default()
 }
 
 fn cache_dir() -> PathBuf {

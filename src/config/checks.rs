@@ -4,10 +4,13 @@
 use std::fmt;
 use std::path::{Component, Path};
 
-use super::choices::{Network, Protocol};
+use super::address::reach;
+use super::choices::{Network, PROVIDERS, Protocol};
 use super::dotted::join;
 use super::schema::Config;
+use super::suggest::{closest, did_you_mean};
 use super::validation::GateConfig;
+use crate::core::same_role;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ fn problem(key: impl Into<String>, text: impl Into<String>) -> Problem {
 /// The first thing that is wrong, if anything is.
 pub(super) fn first_problem(config: &Config) -> Option<Problem> {
     agents(config)
+        .or_else(|| roles(config))
+        .or_else(|| config.gateway.upstream.iter().find_map(|(name, address)| upstream(config, name, address)))
         .or_else(|| globs("workspace.setup_key", &config.workspace.setup_key))
         .or_else(|| globs("policy.allow", &config.policy.allow))
         .or_else(|| globs("policy.protect", &config.policy.protect))
@@ -47,19 +52,58 @@ fn agents(config: &Config) -> Option<Problem> {
     owns.or_else(|| {
         config.agents.iter().find_map(|(name, agent)| {
             let key = join("agents", name);
-            let needs_command = agent.protocol == Protocol::Command;
             if !is_name(name) {
                 return Some(problem(key, NAME));
             }
-            if needs_command && agent.command.as_deref().is_none_or(is_blank) {
-                return Some(problem(
-                    join(&key, "command"),
-                    "expected a shell command; this protocol has none of its own",
-                ));
+            if agent.command.as_deref().is_none_or(is_blank)
+                && !agent.only_prices()
+                && let Some(expected) = needed_command(agent.protocol)
+            {
+                return Some(problem(join(&key, "command"), expected));
             }
             variables(&join(&key, "env_pass"), &agent.env_pass)
         })
     })
+}
+
+/// What `command` has to be where the protocol has no program of its own.
+fn needed_command(protocol: Protocol) -> Option<&'static str> {
+    match protocol {
+        Protocol::Command => Some("expected a shell command; this protocol has none of its own"),
+        Protocol::Acp => Some("expected the program that speaks ACP, such as `my-agent --acp`; there is no usual one"),
+        _ => None,
+    }
+}
+
+/// Roles are compared without case, so that two of one name would be a guess.
+fn roles(config: &Config) -> Option<Problem> {
+    let names: Vec<&String> = config.agent.roles.keys().collect();
+    let twice = names.iter().enumerate().find_map(|(i, name)| {
+        let other = names.iter().skip(i + 1).find(|other| same_role(name, other))?;
+        Some((name, other))
+    });
+    let (one, other) = twice?;
+    Some(problem(join("agent.roles", other), format!("`{one}` and `{other}` are one role; give one of them")))
+}
+
+/// A name that nobody asks for would let key and code go elsewhere, in silence.
+fn upstream(config: &Config, name: &str, address: &str) -> Option<Problem> {
+    let key = join("gateway.upstream", name);
+    let providers = "`anthropic`, `openai` or `gemini`";
+    if !PROVIDERS.contains(&name) {
+        let configured = config.agents.get(name).filter(|agent| !agent.only_prices()).map(|agent| agent.protocol);
+        let Some(protocol) = configured.or_else(|| Protocol::built_in(name)) else {
+            let agents = config.agents.keys().map(String::as_str).chain(["claude", "codex", "qwen"]);
+            let near = closest(name, PROVIDERS.into_iter().chain(agents)).map(did_you_mean);
+            let near = near.map(|meant| format!("; {meant}")).unwrap_or_default();
+            return Some(problem(key, format!("expected a provider, {providers}, or the name of an agent{near}")));
+        };
+        if protocol.provider().is_none() {
+            let text = format!("agents of the protocol `{}` have no one API; expected {providers}", protocol.name());
+            return Some(problem(key, text));
+        }
+    }
+    reach(address).err().map(|words| problem(key, words))
 }
 
 fn gate_problem(name: &str, gate: &GateConfig) -> Option<Problem> {
@@ -163,8 +207,28 @@ mod tests {
         check(json!({"sandbox": {"network": {"allow": ["https://a.example/"]}}}), Some("expected a host"));
         check(json!({"sandbox": {"env_pass": ["A=1"]}}), Some("`sandbox.env_pass`: `A=1`"));
         check(json!({"agents": {"x": {"protocol": "command"}}}), Some("`agents.x.command`"));
+        check(json!({"agents": {"claude": {"price": {"input": 3, "output": 15}}}}), None);
         check(json!({"agents": {"x": {"protocol": "steps"}}}), None);
         check(json!({"agents": {"x": {"protocol": "claude"}}}), None);
+        check(json!({"agents": {"x": {"protocol": "acp"}}}), Some("`agents.x.command`: expected the program that"));
         check(json!({"agent": {"default": ""}}), Some("`agent.default`"));
+        check(json!({"agent": {"roles": {"Docs": "a", "docs": "b"}}}), Some("`Docs` and `docs` are one role"));
+    }
+
+    #[test]
+    fn upstreams_are_of_providers_and_of_agents_that_have_one() {
+        let upstream = |name: &str, address: &str| json!({"gateway": {"upstream": {name: address}}});
+        for name in ["anthropic", "openai", "gemini", "claude", "codex", "qwen"] {
+            check(upstream(name, "https://a.example"), None);
+        }
+        check(upstream("antropic", "https://a.example"), Some("did you mean `anthropic`?"));
+        check(upstream("elsewhere", "https://a.example"), Some("expected a provider, `anthropic`, `openai` or"));
+        check(upstream("opencode", "https://a.example"), Some("the protocol `opencode` have no one API"));
+        check(upstream("openai", "http://a.example"), Some("`gateway.upstream.openai`: `http://a.example`"));
+        let mut named = upstream("mine", "https://a.example");
+        named["agents"] = json!({"mine": {"protocol": "acp", "command": "a"}});
+        check(named.clone(), Some("the protocol `acp` have no one API"));
+        named["agents"] = json!({"mine": {"protocol": "claude"}});
+        check(named, None);
     }
 }

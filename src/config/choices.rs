@@ -151,6 +151,9 @@ struct AllowList {
     allow: Vec<String>,
 }
 
+/// The providers whose APIs the gateway speaks.
+pub const PROVIDERS: [&str; 3] = ["anthropic", "openai", "gemini"];
+
 /// How an agent is spoken to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,6 +178,22 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The provider whose API its agents call; none where they may call any, or none at all.
+    pub fn provider(self) -> Option<&'static str> {
+        match self {
+            Self::Claude => Some("anthropic"),
+            Self::Codex | Self::Qwen => Some("openai"),
+            Self::Gemini => Some("gemini"),
+            Self::Opencode | Self::Acp | Self::Command | Self::Steps => None,
+        }
+    }
+
+    /// The protocol of the agent that needs no entry in the configuration: it is named like its protocol.
+    pub fn built_in(name: &str) -> Option<Self> {
+        let all = [Self::Claude, Self::Codex, Self::Gemini, Self::Opencode, Self::Qwen, Self::Steps];
+        all.into_iter().find(|protocol| protocol.name() == name)
+    }
+
     /// As the configuration writes it.
     pub fn name(self) -> &'static str {
         match self {

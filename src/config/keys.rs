@@ -50,6 +50,15 @@ impl Keys {
         Self(found)
     }
 
+    /// The keys that have no other key below them.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &str> {
+        // What stands below a key follows it at once.
+        let next = self.0.iter().skip(1).map(Some).chain(std::iter::once(None));
+        let pairs = self.0.iter().zip(next);
+        let leaves = pairs.filter(|(key, next)| next.is_none_or(|next| !within(&next.path, &key.path)));
+        leaves.map(|(key, _)| key.path.as_str())
+    }
+
     /// The key that the place (line and column from 1) belongs to: the last one that starts at or before it.
     pub(super) fn at(&self, line: u64, column: u64) -> Option<&str> {
         let before = self.0.iter().filter(|key| (key.line, key.column) <= (line, column));
@@ -150,5 +159,6 @@ mod tests {
         assert_eq!(Keys::of(TEXT).place("b.e.x.y"), Some((4, 3)));
         assert_eq!(Keys::of("a: 1\nb: [").at(1, 4), Some("a"));
         assert_eq!(Keys::of("").place("a"), None);
+        assert_eq!(Keys::of(TEXT).leaves().collect::<Vec<_>>(), ["a", "b.c.d", "b.e.f"]);
     }
 }

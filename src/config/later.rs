@@ -1,11 +1,16 @@
-//! Keys that are accepted and do nothing yet, so that nobody takes silence for an effect. A configuration comes in,
-//! one line a key goes out. It compares whole trees: a new key that nobody listed as working is reported.
+//! Keys that are accepted and do nothing yet, so that nobody takes silence for an effect. The layers of a configuration
+//! come in, one line for each such key that one of them sets goes out, whatever its value: also its default is a wish.
+//! A new key that nobody listed as working is reported.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::dotted::{leaves, within};
-use super::schema::{AgentConfig, Config, Subagent};
-use super::validation::{Evidence, GateConfig, Validation};
+use super::dotted::{leaves, put, within};
+use super::keys::Keys;
+use super::layers::{Override, Source, parse_value};
+use super::schema::Config;
+use super::validation::Evidence;
 
 /// What works today, by dotted key and everything below it. Evidence is decided by its values.
 const WORKING: &[&str] = &[
@@ -57,24 +62,25 @@ const FEATURES: &[(&str, &str)] = &[
     ("validation.requirement_evidence", "evidence other than `check` and `gate` comes"),
 ];
 
-/// One line for each key that was changed and has no effect yet.
-pub fn later(config: &Config) -> Vec<String> {
-    let set = serde_json::to_value(config).unwrap_or(Value::Null);
-    let unset = serde_json::to_value(untouched(config)).unwrap_or(Value::Null);
-    let defaults = leaves(&unset);
-    let changed = leaves(&set).into_iter().filter(|(key, value)| defaults.get(key) != Some(value));
-    changed.filter(|(key, _)| !works(config, key)).map(|(key, _)| line(&key)).collect()
+/// One line for each key that the file or an override sets and that has no effect yet. `config` is what they come to.
+pub fn later(file: Option<Source<'_>>, overrides: &[Override], config: &Config) -> Vec<String> {
+    let mut set: BTreeSet<String> = overrides.iter().flat_map(set_by).collect();
+    if let Some(source) = file {
+        set.extend(Keys::of(source.text).leaves().map(str::to_owned));
+    }
+    let defaults = serde_json::to_value(Config::default()).unwrap_or(Value::Null);
+    let known = leaves(&defaults);
+    // An empty section sets nothing.
+    let is_section = |key: &str| known.keys().any(|leaf| leaf != key && within(leaf, key));
+    set.iter().filter(|key| !is_section(key) && !works(config, key)).map(|key| line(key)).collect()
 }
 
-/// The defaults, with an untouched entry under each name that the configuration adds.
-fn untouched(config: &Config) -> Config {
-    let gates = config.validation.gates.keys().map(|name| (name.clone(), GateConfig::default())).collect();
-    Config {
-        agents: config.agents.keys().map(|name| (name.clone(), AgentConfig::default())).collect(),
-        subagents: config.subagents.keys().map(|name| (name.clone(), Subagent::default())).collect(),
-        validation: Validation { gates, ..Validation::default() },
-        ..Config::default()
-    }
+/// The keys that an override sets: its own, or those in its value where that is a map.
+fn set_by(change: &Override) -> Vec<String> {
+    let path: Vec<&str> = change.key.split('.').collect();
+    let mut tree = Value::Null;
+    put(&mut tree, &path, parse_value(change).unwrap_or(Value::Null));
+    leaves(&tree).into_keys().collect()
 }
 
 fn works(config: &Config, key: &str) -> bool {
@@ -95,36 +101,50 @@ fn line(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn check(config: Value, expected: &[&str]) {
-        let config: Config = serde_json::from_value(config).unwrap();
-        assert_eq!(later(&config), expected);
+    fn check(text: &str, expected: &[&str]) {
+        let source = Source { name: "c.yaml", text };
+        let config = super::super::load(Some(source), &[]).unwrap();
+        assert_eq!(later(Some(source), &[], &config), expected, "{text}");
+        // The same by a flag: what it sets is in the value.
+        let value: Value = serde_saphyr::from_str(text).unwrap();
+        let sets = value.as_object().into_iter().flatten().map(|(key, value)| Override {
+            origin: "--set".to_owned(),
+            key: key.clone(),
+            value: value.to_string(),
+        });
+        assert_eq!(later(None, &sets.collect::<Vec<_>>(), &config), expected, "{text}");
     }
 
     #[test]
-    fn defaults_and_working_keys_are_silent() {
-        check(json!({}), &[]);
-        check(json!({"orchestrator": {"jobs": 3}, "logging": {"level": "debug"}}), &[]);
-        check(json!({"agents": {"x": {"protocol": "steps", "command": "a", "env_pass": ["A"]}}}), &[]);
-        check(json!({"validation": {"requirement_evidence": ["check"], "gates": {"a": {"run": "b"}}}}), &[]);
+    fn working_keys_and_empty_sections_are_silent() {
+        check("{}", &[]);
+        check("forge: {}", &[]);
+        check("{orchestrator: {jobs: 3}, logging: {level: debug}}", &[]);
+        check("agents: {x: {protocol: steps, command: a, env_pass: [A]}}", &[]);
+        check("validation: {requirement_evidence: [check], gates: {a: {run: b}}}", &[]);
     }
 
     #[test]
-    fn a_key_without_effect_is_named_with_its_feature() {
+    fn a_key_without_effect_is_named_with_its_feature_whatever_its_value() {
+        check("state: {remote: origin}", &["`state.remote` is accepted; state on a remote comes with a later version"]);
         check(
-            json!({"state": {"remote": "origin"}}),
-            &["`state.remote` is accepted; state on a remote comes with a later version"],
-        );
-        check(
-            json!({"validation": {"gates": {"a": {"run": "b", "when": "task"}}}}),
+            "validation: {gates: {a: {run: b, when: task}}}",
             &["`validation.gates.a.when` is accepted; its effect comes with a later version"],
         );
         check(
-            json!({"sandbox": {"network": {"allow": ["a"]}}}),
+            "sandbox: {network: {allow: [a]}}",
             &["`sandbox.network.allow` is accepted; walls around the network come with a later version"],
+        );
+        // The defaults.
+        check(
+            "policy: {test_removal: deny}",
+            &["`policy.test_removal` is accepted; its effect comes with a later version"],
+        );
+        check(
+            "sandbox: {network: inherit}",
+            &["`sandbox.network` is accepted; walls around the network come with a later version"],
         );
     }
 

@@ -143,7 +143,7 @@ fn apply(config: &Config, change: &Override) -> Result<Config, ConfigError> {
     })
 }
 
-fn parse_value(change: &Override) -> Result<Value, ConfigError> {
+pub(super) fn parse_value(change: &Override) -> Result<Value, ConfigError> {
     if change.value.is_empty() {
         return Err(rejected(change, "expected a value; write '\"\"' for no text or null for none".to_owned(), None));
     }

@@ -69,11 +69,12 @@ impl Default for ResourceLimits {
     }
 }
 
-/// Limits of one task, over all its attempts; a limit of null is none.
+/// Limits of one task: of tokens, calls and cost over all its attempts, of everything else for each attempt. A limit of
+/// null is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskLimits {
-    /// Wall-clock time, seconds; null is `orchestrator.max_task_duration`.
+    /// Wall-clock time of each attempt, seconds; null is `orchestrator.max_task_duration`.
     #[serde(deserialize_with = "numbers::limit_seconds")]
     #[schemars(range(min = 1))]
     pub max_duration_seconds: Option<u64>,

@@ -2,6 +2,7 @@
 //! Text comes in and values go out. Nothing here reads a file, the environment or the clock, and nothing
 //! here decides what a run does: that part is handed to `core` as `Settings`.
 
+mod address;
 mod checks;
 mod choices;
 mod dotted;
@@ -18,7 +19,8 @@ mod suggest;
 pub mod units;
 mod validation;
 
-pub use choices::{Comment, Jobs, LogLevel, Network, Protocol, SandboxLevel, Strategy, TestRemoval};
+pub use address::{Reach, is_in_the_open, reach, shown_address};
+pub use choices::{Comment, Jobs, LogLevel, Network, PROVIDERS, Protocol, SandboxLevel, Strategy, TestRemoval};
 pub use error::{ConfigError, Place};
 pub use later::later;
 pub use layers::{Override, Source, load, parse_set};

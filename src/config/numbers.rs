@@ -203,10 +203,19 @@ pub(super) fn limit_usd<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64
     }
 }
 
+const PRICE: &str = "an amount of US dollars, 0 or more";
+
 /// US dollars, 0 or more.
 pub(super) fn price<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    const ACCEPTS: &str = "an amount of US dollars, 0 or more";
-    real(&raw(from, ACCEPTS)?, ACCEPTS, |n| n >= 0.0)
+    real(&raw(from, PRICE)?, PRICE, |n| n >= 0.0)
+}
+
+/// US dollars, 0 or more, or null for what follows from another price.
+pub(super) fn price_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    match raw(from, PRICE)? {
+        Raw::Null => Ok(None),
+        value => real(&value, PRICE, |n| n >= 0.0).map(Some),
+    }
 }
 
 /// A share, 0 to 1.

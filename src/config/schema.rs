@@ -121,25 +121,42 @@ pub struct AgentConfig {
     pub price: Option<Price>,
 }
 
-/// What a model costs, US dollars for a million tokens.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+impl AgentConfig {
+    /// True for an entry that only prices an agent which is described elsewhere: a built-in one, or `--agent-cmd`'s.
+    pub fn only_prices(&self) -> bool {
+        self.price.is_some() && Self { price: None, ..self.clone() } == Self::default()
+    }
+}
+
+/// What a model costs, US dollars for a million tokens. Nothing is free that is not said to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Price {
     /// Input.
     #[serde(deserialize_with = "numbers::price")]
     #[schemars(range(min = 0))]
     pub input: f64,
-    /// Input that was read from a cache.
-    #[serde(deserialize_with = "numbers::price")]
+    /// Input that was read from a cache; null is the price of input.
+    #[serde(default, deserialize_with = "numbers::price_or_null")]
     #[schemars(range(min = 0))]
-    pub cached_input: f64,
+    pub cached_input: Option<f64>,
     /// Input that was written to a cache; null is the price of input.
+    #[serde(default, deserialize_with = "numbers::price_or_null")]
+    #[schemars(range(min = 0))]
     pub cache_write: Option<f64>,
+    /// Input that was written to a cache for an hour or more; null is 2.5 times the price of input, the most that any
+    /// listed model takes.
+    #[serde(default, deserialize_with = "numbers::price_or_null")]
+    #[schemars(range(min = 0))]
+    pub cache_write_1h: Option<f64>,
     /// Output.
     #[serde(deserialize_with = "numbers::price")]
     #[schemars(range(min = 0))]
     pub output: f64,
 }
+
+/// The most that writing to a cache for hours costs, as a factor of the price of input: `OpenAI`'s; Anthropic's is 2.
+const LONG_CACHE_FACTOR: f64 = 2.5;
 
 impl Price {
     /// The same in the units of the core: millionths of a US dollar for a million tokens.
@@ -150,10 +167,13 @@ impl Price {
     )]
     pub fn in_micro(&self) -> crate::core::Price {
         let micro = |usd: f64| (usd * 1e6).ceil() as u64;
+        let cache_write = self.cache_write.unwrap_or(self.input);
+        let for_hours = || cache_write.max(self.input * LONG_CACHE_FACTOR);
         crate::core::Price {
             input: micro(self.input),
-            cached_input: micro(self.cached_input),
-            cache_write: micro(self.cache_write.unwrap_or(self.input)),
+            cached_input: micro(self.cached_input.unwrap_or(self.input)),
+            cache_write: micro(cache_write),
+            cache_write_1h: micro(self.cache_write_1h.unwrap_or_else(for_hours)),
             output: micro(self.output),
         }
     }
@@ -291,7 +311,7 @@ pub struct Gateway {
     pub enabled: bool,
     /// Base addresses by provider.
     pub upstream: BTreeMap<String, String>,
-    /// Silence of the API after which a call is given up, seconds.
+    /// Silence of the API after which a stream is given up, seconds; a response that comes as a whole has 600 at least.
     #[serde(deserialize_with = "numbers::seconds")]
     #[schemars(range(min = 1))]
     pub stall_seconds: u64,

@@ -7,11 +7,11 @@ use super::effect::EffectKey;
 use super::event::Event;
 use super::id::{GateName, TaskId};
 use super::judge;
-use super::recovery::Strategy;
+use super::recovery::{self, Strategy};
 use super::schedule::{self, Admission};
 use super::session::{Phase, RoundPurpose, StopCause, TaskStatus, Waiting};
 use super::settings::{CheckpointFrequency, GateKind, Settings};
-use super::state::{SetupState, State, StatusWrite, TaskPhase};
+use super::state::{HEARTBEAT_MS, SetupState, State, StatusWrite, TaskPhase};
 use super::time::At;
 use super::verdict::Verdict;
 use super::{evidence, step, verdict_of};
@@ -30,7 +30,14 @@ pub(super) fn advance(state: &State, at: At) -> Vec<Event> {
             Some(stop) => wind_down(state, settings, stop),
             None => forward(state, settings, at),
         })
+        .or_else(|| heartbeat(state, at))
         .unwrap_or_default()
+}
+
+/// Work under way makes no records by itself; the session's clock goes on all the same.
+fn heartbeat(state: &State, at: At) -> Option<Vec<Event>> {
+    let is_due = at.elapsed_ms >= state.at.elapsed_ms.saturating_add(HEARTBEAT_MS);
+    (is_due && !state.in_flight.is_empty()).then(|| vec![Event::Heartbeat])
 }
 
 /// Wall-clock limit of an attempt that starts now: its own, or what the session has left.
@@ -65,10 +72,10 @@ fn trouble(state: &State, settings: &Settings, at: At) -> Option<Vec<Event>> {
     let over = settings.budget.exceeded(&state.ledger.used());
     if let Some((resource, limit)) = over {
         let used = state.ledger.used().get(resource);
-        return stop(StopCause::Budget { resource, used, limit, soft: false });
+        return stop(StopCause::of_session(resource, used, limit, false));
     }
     let limit = settings.budget.max_duration_ms.filter(|max| at.elapsed_ms > *max)?;
-    stop(StopCause::Budget { resource: Resource::Duration, used: at.elapsed_ms, limit, soft: false })
+    stop(StopCause::of_session(Resource::Duration, at.elapsed_ms, limit, false))
 }
 
 /// The first waiting call that can be answered now.
@@ -285,7 +292,7 @@ fn attempt_started(state: &State, task: &TaskId, reserved: Reservation) -> Optio
     let settings = state.settings()?;
     let role = state.task(task).map_or("", |t| t.role.as_str());
     // A chain that is used up ends in a parked task, so there is always one; the default is the safe answer.
-    let agent = own.next_agent(settings, role).unwrap_or(&settings.agent).to_owned();
+    let agent = recovery::next_agent(own, settings, role).unwrap_or(&settings.agent).to_owned();
     Some(Event::AttemptStarted { task: task.clone(), attempt, strategy, onto, reserved, agent })
 }
 
@@ -316,14 +323,13 @@ fn nothing_moves(state: &State) -> Option<Vec<Event>> {
 /// Tasks are parked: at a limit, or because no agent could work on them.
 fn parked(state: &State) -> Option<StopCause> {
     let parked: Vec<_> = state.tasks.values().filter(|t| t.phase == TaskPhase::Parked).collect();
-    let faults = || parked.iter().filter_map(|t| t.attempts.last()?.fault.as_ref());
-    if let Some(hit) = faults().find_map(|f| f.limit) {
-        let (resource, used, limit) = (hit.resource, hit.used, hit.limit);
-        return Some(StopCause::Budget { resource, used, limit, soft: true });
+    let faults = || parked.iter().filter_map(|t| Some((&t.id, t.attempts.last()?.fault.as_ref()?)));
+    if let Some((task, hit)) = faults().find_map(|(task, fault)| Some((task, fault.limit?))) {
+        return Some(StopCause::at_limit(hit, Some(task)));
     }
     let names: Vec<&str> = parked.iter().map(|t| t.id.as_str()).collect();
     let message = format!("the agent could not work on {}", names.join(", "));
-    let resume_after_ms = faults().filter_map(|f| f.resume_after_ms).max();
+    let resume_after_ms = faults().filter_map(|(_, fault)| fault.resume_after_ms).max();
     (!names.is_empty()).then_some(StopCause::Agent { message, resume_after_ms })
 }
 

@@ -18,6 +18,8 @@ pub enum Unavailability {
     Quota,
     /// Too many requests, or the API is overloaded.
     Rate,
+    /// It has no model of this name, or does not offer it.
+    Model,
 }
 
 impl fmt::Display for Unavailability {
@@ -26,6 +28,7 @@ impl fmt::Display for Unavailability {
             Self::Auth => "auth",
             Self::Quota => "quota",
             Self::Rate => "rate",
+            Self::Model => "model",
         })
     }
 }
@@ -69,13 +72,24 @@ impl fmt::Display for Terminal {
         match self {
             Self::Completed => f.write_str("completed"),
             Self::Failed { reason } => write!(f, "failed: {reason}"),
-            Self::Refused { denials } => write!(f, "refused: {denials} tool calls were denied"),
+            Self::Refused { denials } => write!(f, "refused: {}", calls_denied(u64::from(*denials))),
             Self::Limited { which } => write!(f, "limited: {which}"),
             Self::Unavailable { why, .. } => write!(f, "unavailable: {why}"),
             Self::Crashed => f.write_str("crashed"),
             Self::NoTerminalEvent => f.write_str("no terminal event"),
         }
     }
+}
+
+/// What to say of denied tool calls: how many, and of which tools where that is known. None where there were none.
+pub fn denied(events: Option<&EventCounts>, tools: &[String]) -> Option<String> {
+    let denials = events.map_or(0, |events| events.denials);
+    let of = if tools.is_empty() { String::new() } else { format!(": {}", tools.join(", ")) };
+    (denials > 0).then(|| format!("{}{of}", calls_denied(denials)))
+}
+
+fn calls_denied(denials: u64) -> String {
+    if denials == 1 { "1 tool call was denied".to_owned() } else { format!("{denials} tool calls were denied") }
 }
 
 /// What an event stream held, counted.
@@ -107,15 +121,19 @@ pub struct AgentReport {
     pub duration_ms: u64,
     /// What it says that it used; what the gateway counted is on record call by call.
     pub usage: Usage,
-    /// True where its model calls went through the gateway, which then is the one source of what it used.
+    /// True where its model calls were to go through the gateway, and a gateway that counted none means that there
+    /// were none, unless it says otherwise itself.
     #[serde(default)]
     pub metered: bool,
     /// How its event stream ended; none where its protocol has no such stream.
     #[serde(default)]
     pub terminal: Option<Terminal>,
-    /// What its event stream held.
+    /// What its event stream held; none where its protocol has no such stream.
     #[serde(default)]
-    pub events: EventCounts,
+    pub events: Option<EventCounts>,
+    /// Names of tools of which calls were denied, the first few, each once; untrusted text.
+    #[serde(default)]
+    pub denied_tools: Vec<String>,
     /// Processes that outlived it and were ended.
     pub leaked_processes: u32,
     /// Bytes it wrote to standard output.
@@ -131,6 +149,23 @@ pub struct AgentReport {
 }
 
 impl AgentReport {
+    /// What to say of its denied tool calls; none where there were none.
+    pub fn denied(&self) -> Option<String> {
+        denied(self.events.as_ref(), &self.denied_tools)
+    }
+
+    /// How it ended, in the words of an event stream: the stream's own, or what its process's end says where there is
+    /// no stream.
+    pub fn state(&self) -> Terminal {
+        let failed = |reason: String| Terminal::Failed { reason };
+        self.terminal.clone().unwrap_or_else(|| match &self.ended {
+            Ended::Exited { code: 0 } | Ended::Lingered => Terminal::Completed,
+            Ended::Exited { code } => failed(format!("exit status {code}")),
+            Ended::Signaled { .. } | Ended::Lost => Terminal::Crashed,
+            other => failed(other.to_string()),
+        })
+    }
+
     /// True where the process was gone when the session was resumed.
     pub fn is_lost(&self) -> bool {
         self.ended == Ended::Lost
@@ -144,7 +179,8 @@ impl AgentReport {
             usage: Usage::default(),
             metered: false,
             terminal: None,
-            events: EventCounts::default(),
+            events: None,
+            denied_tools: Vec::new(),
             leaked_processes: 0,
             stdout_bytes: 0,
             peak_memory_bytes: 0,

@@ -5,7 +5,6 @@ use super::decision::DecisionKind;
 use super::effect::EffectKey;
 use super::event::{Event, Record};
 use super::id::TaskId;
-use super::outcome::Ended;
 use super::state::{Checkpoint, SetupState, State, StatusWrite, TaskPhase};
 use super::time::At;
 
@@ -164,7 +163,7 @@ impl State {
     fn change(&mut self, event: &Event, at: At) {
         match event {
             Event::SessionStarted(started) => self.start(started, at),
-            Event::Resumed { settings, isolation, .. } => self.resume(settings, isolation.as_deref()),
+            Event::Resumed { .. } => self.resume(event),
             Event::PhaseStarted { phase } => self.phase = Some(*phase),
             Event::Planned { plan } => self.plan(plan),
             Event::SetupStarted => self.setup = SetupState::Running,
@@ -199,13 +198,7 @@ impl State {
             Event::Stalled { .. } => self.stalled = true,
             Event::RoundStarted { round, purpose, commit, gates } => self.start_round(*round, *purpose, commit, gates),
             Event::GateStarted { gate, limit_ms, .. } => self.gate_mut(gate, |g| g.limit_ms = Some(*limit_ms)),
-            Event::GateEnded { gate, result, .. } => {
-                let stopping = self.stop.is_some();
-                self.gate_mut(gate, |g| {
-                    // A gate that the run itself stopped has said nothing; a resume runs it again.
-                    g.result = Some(result.clone()).filter(|r| r.ended != Ended::Stopped || !stopping);
-                });
-            }
+            Event::GateEnded { gate, result, .. } => self.end_gate(gate, result),
             Event::CheckpointStarted { n, commit, reason, advance } => {
                 self.groups_checkpointed = self.complete_groups();
                 let (commit, reason) = (commit.clone(), reason.clone());
@@ -227,8 +220,12 @@ impl State {
             }
             Event::EffectBroken { key, broken } => self.break_effect(key, broken, at),
             Event::SessionFinished { verdict, reason } => self.finished = Some((*verdict, reason.clone())),
-            Event::AttemptStopping { task, .. } => self.latest_mut(task, |a| a.stopping = true),
-            Event::Restarted { .. } => {}
+            Event::AttemptStopping { task, .. }
+            | Event::CostUnknown { task, .. }
+            | Event::RefusedTooOften { task, .. } => {
+                self.latest_mut(task, |a| a.stopping = true);
+            }
+            Event::Restarted { .. } | Event::Heartbeat => {}
         }
     }
 }

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
-    /// Active time of the session, milliseconds.
+    /// Active time of the session, or time of an attempt, milliseconds.
     Duration,
+    /// Silence of an attempt, milliseconds.
+    Idle,
     /// Input and output tokens together.
     Tokens,
     /// Calls of a model API.
@@ -39,7 +41,7 @@ impl Resource {
     /// The amount as a person writes it.
     pub fn show(self, amount: u64) -> String {
         match self {
-            Self::Duration => format!("{}.{:03} s", amount / 1000, amount % 1000),
+            Self::Duration | Self::Idle => format!("{}.{:03} s", amount / 1000, amount % 1000),
             Self::Tokens => format!("{amount} tokens"),
             Self::ApiCalls => format!("{amount} API calls"),
             Self::Cost => format!("${}.{:06}", amount / 1_000_000, amount % 1_000_000),
@@ -65,6 +67,7 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Duration => "time",
+            Self::Idle => "silence",
             Self::Tokens => "tokens",
             Self::ApiCalls => "API calls",
             Self::Cost => "cost",
@@ -158,6 +161,8 @@ pub struct Usage {
     pub cached_tokens: u64,
     /// Of the input, written to a cache.
     pub cache_write_tokens: u64,
+    /// Of those, written to one that lives for minutes, as far as the API or the agent says so.
+    pub cache_write_5m_tokens: u64,
     /// Output tokens, reasoning included.
     pub output_tokens: u64,
     /// Of the output, reasoning.
@@ -170,6 +175,8 @@ pub struct Usage {
     pub cost_microusd: u64,
     /// Calls whose price is not known; `cost_microusd` lacks them.
     pub unpriced_calls: u64,
+    /// Calls that were priced by the table that is part of the program.
+    pub listed_calls: u64,
     /// Who says so.
     pub source: UsageSource,
 }
@@ -180,12 +187,14 @@ impl Usage {
             input_tokens: with(self.input_tokens, other.input_tokens),
             cached_tokens: with(self.cached_tokens, other.cached_tokens),
             cache_write_tokens: with(self.cache_write_tokens, other.cache_write_tokens),
+            cache_write_5m_tokens: with(self.cache_write_5m_tokens, other.cache_write_5m_tokens),
             output_tokens: with(self.output_tokens, other.output_tokens),
             reasoning_tokens: with(self.reasoning_tokens, other.reasoning_tokens),
             estimated_tokens: with(self.estimated_tokens, other.estimated_tokens),
             api_calls: with(self.api_calls, other.api_calls),
             cost_microusd: with(self.cost_microusd, other.cost_microusd),
             unpriced_calls: with(self.unpriced_calls, other.unpriced_calls),
+            listed_calls: with(self.listed_calls, other.listed_calls),
             source: self.source.max(other.source),
         }
     }
@@ -194,6 +203,12 @@ impl Usage {
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         self.zip(other, u64::max)
+    }
+
+    /// Brings a total up to date. Amounts never decrease; which calls lack a price only the newer total knows.
+    #[must_use]
+    pub fn updated(self, newer: Self) -> Self {
+        Self { unpriced_calls: newer.unpriced_calls, listed_calls: newer.listed_calls, ..self.max(newer) }
     }
 
     /// Sum, saturating.
@@ -249,6 +264,8 @@ impl Budget {
     pub fn limit(&self, resource: Resource) -> Option<u64> {
         match resource {
             Resource::Duration => self.max_duration_ms,
+            // One limit for every attempt, which no budget holds.
+            Resource::Idle => None,
             Resource::Tokens => self.max_tokens,
             Resource::ApiCalls => self.max_api_calls,
             Resource::Cost => self.max_cost_microusd,

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::agent::Unavailability;
 use super::budget::{Resource, Usage};
 
+/// HTTP: the API has no such model, or nothing at this address.
+const NOT_FOUND: u16 = 404;
 /// Tokens that a price is given for.
 const PRICED_TOKENS: u128 = 1_000_000;
 
@@ -19,20 +21,26 @@ pub struct Price {
     pub input: u64,
     /// Input read from a cache.
     pub cached_input: u64,
-    /// Input written to a cache.
+    /// Input written to a cache that lives for minutes.
     pub cache_write: u64,
+    /// Input written to a cache that lives for an hour or more.
+    #[serde(default)]
+    pub cache_write_1h: u64,
     /// Output.
     pub output: u64,
 }
 
 impl Price {
-    /// What `usage` costs, millionths of a US dollar, rounded up.
+    /// What `usage` costs, millionths of a US dollar, rounded up. What was written to a cache counts as written for an
+    /// hour, as far as nobody said that it was for minutes.
     pub fn cost(&self, usage: &Usage) -> u64 {
         let cached = usage.cached_tokens.saturating_add(usage.cache_write_tokens);
+        let for_minutes = usage.cache_write_5m_tokens.min(usage.cache_write_tokens);
         let parts = [
             (usage.input_tokens.saturating_sub(cached), self.input),
             (usage.cached_tokens, self.cached_input),
-            (usage.cache_write_tokens, self.cache_write),
+            (for_minutes, self.cache_write),
+            (usage.cache_write_tokens - for_minutes, self.cache_write_1h),
             (usage.output_tokens, self.output),
         ];
         micro(parts.into_iter().map(|(tokens, price)| u128::from(tokens) * u128::from(price)).sum())
@@ -51,8 +59,20 @@ impl Price {
         Some(u64::try_from(tokens).unwrap_or(u64::MAX))
     }
 
+    /// The dearer of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            cached_input: self.cached_input.max(other.cached_input),
+            cache_write: self.cache_write.max(other.cache_write),
+            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            output: self.output.max(other.output),
+        }
+    }
+
     fn worst_input(&self) -> u64 {
-        self.input.max(self.cached_input).max(self.cache_write)
+        self.input.max(self.cached_input).max(self.cache_write).max(self.cache_write_1h)
     }
 }
 
@@ -83,6 +103,8 @@ pub enum CallAnswer {
         /// The cap.
         max_output_tokens: u64,
     },
+    /// It may go out as it is: no limit depends on its output.
+    Unlimited,
     /// It must not go out.
     Refused {
         /// Why, for the agent and the log.
@@ -91,12 +113,13 @@ pub enum CallAnswer {
 }
 
 /// Whose limit refused a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The session's.
+    #[default]
     Session,
-    /// The task's.
+    /// The task's, or that of one attempt at it.
     Task,
 }
 
@@ -122,8 +145,24 @@ pub enum Refusal {
         /// The model; untrusted text.
         model: String,
     },
+    /// What it takes cannot be bounded before the call, or the gateway does not serve it.
+    Unmeterable {
+        /// Why, as the agent was told; may hold untrusted text.
+        message: String,
+    },
     /// The run stops.
     Stopping,
+}
+
+impl Refusal {
+    /// How much it says about why an attempt ended: limits most; that an attempt is being ended, nothing.
+    pub(super) fn weight(&self) -> u8 {
+        match self {
+            Self::Stopping => 0,
+            Self::Unmeterable { .. } => 1,
+            Self::Limit { .. } | Self::Unpriced { .. } => 2,
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -147,6 +186,7 @@ impl fmt::Display for Refusal {
                 "the run has a limit on cost and the price of the model `{model}` is not known; give `price` for the \
                  agent, or set resource_limits.unknown_cost to token_cap or allow"
             ),
+            Self::Unmeterable { message } => f.write_str(message),
             Self::Stopping => f.write_str("the run is being stopped"),
         }
     }
@@ -215,6 +255,7 @@ impl CallFault {
     /// What it means for the agent, where it means that the API does not serve it.
     pub fn unavailability(&self) -> Option<Unavailability> {
         match self.trouble {
+            CallTrouble::Request if self.status == Some(NOT_FOUND) => Some(Unavailability::Model),
             CallTrouble::Auth => Some(Unavailability::Auth),
             CallTrouble::Quota => Some(Unavailability::Quota),
             CallTrouble::Rate
@@ -231,8 +272,14 @@ impl CallFault {
 mod tests {
     use super::*;
 
-    /// $3 in, $0.30 cached, $3.75 cache write, $15 out.
-    const SONNET: Price = Price { input: 3_000_000, cached_input: 300_000, cache_write: 3_750_000, output: 15_000_000 };
+    /// $3 in, $0.30 cached, $3.75 cache write, $6 for an hour, $15 out.
+    const SONNET: Price = Price {
+        input: 3_000_000,
+        cached_input: 300_000,
+        cache_write: 3_750_000,
+        cache_write_1h: 6_000_000,
+        output: 15_000_000,
+    };
 
     #[test]
     fn each_kind_of_token_has_its_price() {
@@ -240,11 +287,12 @@ mod tests {
             input_tokens: 1500,
             cached_tokens: 300,
             cache_write_tokens: 200,
+            cache_write_5m_tokens: 160,
             output_tokens: 50,
             ..Usage::default()
         };
-        // 1000 × 3 + 300 × 0.3 + 200 × 3.75 + 50 × 15
-        assert_eq!(SONNET.cost(&usage), 3000 + 90 + 750 + 750);
+        // 1000 × 3 + 300 × 0.3 + 160 × 3.75 + 40 × 6 + 50 × 15
+        assert_eq!(SONNET.cost(&usage), 3000 + 90 + 600 + 240 + 750);
     }
 
     #[test]
@@ -255,7 +303,7 @@ mod tests {
     #[test]
     fn affordable_output_never_costs_more_than_there_is() {
         let output = SONNET.affordable_output(10_000, 1000).unwrap();
-        assert_eq!(output, (10_000 - 3750) / 15);
+        assert_eq!(output, (10_000 - 6000) / 15);
         assert!(SONNET.worst(1000, output) <= 10_000 && SONNET.worst(1000, output + 1) > 10_000);
         assert_eq!(SONNET.affordable_output(1, 1000), Some(0));
         assert_eq!(Price::default().affordable_output(5, 5), None);

@@ -2,16 +2,16 @@
 
 use super::agent::{AgentReport, Terminal};
 use super::budget::Usage;
-use super::call::CallTrouble;
+use super::call::Refusal;
+use super::calls::Calls;
 use super::effect::EffectKey;
 use super::event::Event;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
-use super::outcome::{Broken, Capture, Merge};
+use super::outcome::{Broken, Capture, Ended, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::{RoundPurpose, SessionStarted, StopCause, TaskStatus};
-use super::settings::Settings;
+use super::session::{AgentInfo, RoundPurpose, SessionStarted, StopCause, TaskStatus};
 use super::state::{
     AttemptState, Checkpoint, GateRun, Round, SetupState, State, StatusWrite, TaskPhase, TaskState, WaitingCall,
 };
@@ -31,7 +31,27 @@ impl State {
         self.started = Some(Box::new(started.clone()));
     }
 
-    pub(super) fn resume(&mut self, settings: &Settings, isolation: Option<&str>) {
+    /// Takes in what a resume found: agents in other versions, and what there is to know besides.
+    fn learn(&mut self, agents: &[AgentInfo], notes: &[String]) {
+        let Some(started) = &mut self.started else { return };
+        for agent in agents {
+            let same = |known: &&mut AgentInfo| known.name == agent.name && known.version == agent.version;
+            match started.agents.iter_mut().find(same) {
+                Some(known) => known.clone_from(agent),
+                None => started.agents.push(agent.clone()),
+            }
+        }
+        for note in notes {
+            let since = format!("since a resume: {note}");
+            if !started.notes.iter().any(|known| known == note || *known == since) {
+                started.notes.push(since);
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, event: &Event) {
+        let Event::Resumed { settings, isolation, agents, notes, .. } = event else { return };
+        self.learn(agents, notes);
         // A rollback that was interrupted is still to be finished, and the run with it.
         if self.rolling_back.is_none() && !self.rolled_back {
             self.stop = None;
@@ -40,9 +60,9 @@ impl State {
         self.soft_passed = false;
         self.broken = None;
         if let Some(started) = &mut self.started {
-            started.settings = settings.clone();
+            started.settings = (**settings).clone();
             // A session is as well isolated as its worst part; the levels' names sort by what they hold in.
-            if let Some(level) = isolation.filter(|level| *level < started.isolation.as_str()) {
+            if let Some(level) = isolation.as_deref().filter(|level| *level < started.isolation.as_str()) {
                 started.isolation = level.to_owned();
             }
         }
@@ -98,6 +118,10 @@ impl State {
         self.running += 1;
         self.task_mut(task, |t| {
             t.phase = TaskPhase::Running;
+            if strategy == Strategy::Fallback {
+                // Another agent, another count.
+                (t.failures, t.policy_explained) = (0, false);
+            }
             t.policy_explained |= strategy == Strategy::ExplainPolicy;
             t.attempts.push(AttemptState {
                 strategy,
@@ -111,7 +135,7 @@ impl State {
                 usage: Usage::default(),
                 refusal: None,
                 refused_calls: 0,
-                call_fault: None,
+                calls: Calls::default(),
                 capture: None,
                 conflict: None,
                 fault: None,
@@ -122,29 +146,30 @@ impl State {
 
     /// What running attempts use, as it is reported and as it is counted.
     pub(super) fn meter(&mut self, event: &Event) {
+        let now_ms = self.at.elapsed_ms;
         match event {
             Event::UsageReported { task, attempt, usage } => self.ledger.report(task, *attempt, *usage),
             Event::CallWaits { task, attempt, call, ask } => {
                 let (task, attempt, call, ask) = (task.clone(), *attempt, *call, ask.clone());
                 self.waiting_calls.push(WaitingCall { task, attempt, call, ask });
             }
-            Event::CallStarted { task, attempt, call, reserved, .. } => {
+            Event::CallStarted { task, attempt, call, model, reserved, .. } => {
                 self.waiting_calls.retain(|waiting| waiting.call != *call);
                 self.ledger.start_call(task, *attempt, *call, *reserved);
+                self.latest_mut(task, |a| a.calls.start(*call, model, now_ms));
             }
             Event::CallRefused { task, call, refusal, .. } => {
                 self.waiting_calls.retain(|waiting| waiting.call != *call);
                 self.latest_mut(task, |a| {
                     a.refused_calls += 1;
-                    a.refusal = Some(refusal.clone());
+                    if a.refusal.as_ref().is_none_or(|known| refusal.weight() >= known.weight()) {
+                        a.refusal = Some(refusal.clone());
+                    }
                 });
             }
             Event::CallEnded { task, attempt, call, usage, fault } => {
                 self.ledger.end_call(task, *attempt, *call, *usage);
-                // A call that the agent gave up says nothing about the API.
-                if fault.as_ref().is_none_or(|fault| fault.trouble != CallTrouble::Abandoned) {
-                    self.latest_mut(task, |a| a.call_fault.clone_from(fault));
-                }
+                self.latest_mut(task, |a| a.calls.end(*call, fault.as_ref(), now_ms));
             }
             _ => {}
         }
@@ -152,7 +177,8 @@ impl State {
 
     pub(super) fn end_agent(&mut self, task: &TaskId, attempt: u32, report: &AgentReport, at: At) {
         self.ledger.report(task, attempt, report.usage);
-        if report.metered {
+        // An agent that used tokens while the gateway saw no call went past it: its word is all there is.
+        if report.metered && report.usage.tokens() == 0 {
             self.ledger.meter(task, attempt);
         }
         self.waiting_calls.retain(|call| (&call.task, call.attempt) != (task, attempt));
@@ -166,6 +192,7 @@ impl State {
             let mut report = report.clone();
             if let (Some(refusal), Some(terminal)) = (&a.refusal, &mut report.terminal)
                 && *terminal != Terminal::Completed
+                && !matches!(refusal, Refusal::Unmeterable { .. })
             {
                 // Whatever the agent made of the refusal, our limit is what it stopped at.
                 *terminal = Terminal::Limited { which: refusal.to_string() };
@@ -299,6 +326,18 @@ impl State {
             EffectKey::Gate { .. } | EffectKey::Checkpoint { .. } => {}
         }
         self.broken = Some((key.clone(), broken.clone()));
+    }
+
+    /// A gate that the run itself cut short has said nothing; a resume runs it again.
+    pub(super) fn end_gate(&mut self, gate: &GateName, result: &GateResult) {
+        let own_ms = self.gate(gate).map_or(0, |g| g.timeout_ms);
+        let cut_short = match result.ended {
+            Ended::Stopped => self.stop.is_some(),
+            // It had what was left of the session's time.
+            Ended::Timeout { limit_ms } => limit_ms < own_ms,
+            _ => false,
+        };
+        self.gate_mut(gate, |g| g.result = (!cut_short).then(|| result.clone()));
     }
 
     pub(super) fn start_round(&mut self, n: u32, purpose: RoundPurpose, commit: &Commit, gates: &[GateName]) {

@@ -12,7 +12,7 @@ use super::id::{Commit, GateName, TaskId};
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::SessionStarted;
+use super::session::{AgentInfo, SessionStarted};
 use super::settings::Settings;
 
 /// Names one piece of work that is under way; at most one of each at a time.
@@ -210,6 +210,10 @@ pub enum Input {
         settings: Box<Settings>,
         /// The walls from here on: `L0`, `L1`, `L2`.
         isolation: String,
+        /// The agents, as they are found now.
+        agents: Vec<AgentInfo>,
+        /// Things the user should know from here on.
+        notes: Vec<String>,
     },
     /// A running agent reported what it has used so far.
     Usage {
@@ -230,6 +234,17 @@ pub enum Input {
         call: u64,
         /// What it asks for.
         ask: CallAsk,
+    },
+    /// The gateway refused a request of an agent by itself: nobody can say before the call what it takes.
+    CallUnmeterable {
+        /// Whose.
+        task: TaskId,
+        /// Which attempt.
+        attempt: u32,
+        /// The call's number, unique in this process.
+        call: u64,
+        /// Why, as the agent was told; bounded, may hold untrusted text.
+        message: String,
     },
     /// A call that was let out has ended.
     CallEnded {

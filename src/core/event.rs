@@ -14,7 +14,7 @@ use super::id::{Commit, GateName, TaskId};
 use super::outcome::{Broken, Capture, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
+use super::session::{AgentInfo, Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
 use super::settings::Settings;
 use super::time::At;
 use super::verdict::Verdict;
@@ -49,6 +49,12 @@ pub enum Event {
         /// What agents and gates are walled in by from here on: `L0`, `L1`, `L2`.
         #[serde(default)]
         isolation: Option<String>,
+        /// The agents, as they are found now.
+        #[serde(default)]
+        agents: Vec<AgentInfo>,
+        /// Things the user should know from here on.
+        #[serde(default)]
+        notes: Vec<String>,
     },
     /// A phase began.
     PhaseStarted {
@@ -173,6 +179,22 @@ pub enum Event {
         used: u64,
         /// The limit.
         limit: u64,
+    },
+    /// A running attempt is being ended: nobody knows what it costs, and the run has a limit on cost.
+    CostUnknown {
+        /// Whose.
+        task: TaskId,
+        /// Which.
+        attempt: u32,
+    },
+    /// A running attempt is being ended: its agent does not stop asking for calls that are refused.
+    RefusedTooOften {
+        /// Whose.
+        task: TaskId,
+        /// Which.
+        attempt: u32,
+        /// How many of its calls were refused.
+        calls: u32,
     },
     /// An agent ended.
     AgentEnded {
@@ -332,6 +354,9 @@ pub enum Event {
         /// How.
         broken: Broken,
     },
+    /// Nothing happened for a while and something is under way: the session's clock goes on, also where its process
+    /// is killed.
+    Heartbeat,
     /// The session is over; nothing follows but a resume.
     SessionFinished {
         /// How.
@@ -351,6 +376,7 @@ impl Event {
                 | Self::CallStarted { .. }
                 | Self::CallRefused { .. }
                 | Self::CallEnded { .. }
+                | Self::Heartbeat
         )
     }
 }

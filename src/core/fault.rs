@@ -1,13 +1,15 @@
 //! Faults: what went wrong, classified from structure first (exit status, which stage), text last.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agent::{AgentReport, Terminal, Unavailability};
 use super::budget::Resource;
-use super::call::{CallFault, CallTrouble};
+use super::call::{CallFault, CallTrouble, Scope};
+use super::calls::Calls;
 use super::outcome::Ended;
 
 /// What kind of trouble a fault is; decides what can be done about it.
@@ -26,7 +28,7 @@ pub enum FaultClass {
     Policy,
     /// A limit was reached.
     Budget,
-    /// The model API does not serve the agent: its key, its quota. Another agent may be served.
+    /// The agent cannot work: its key, quota or model is refused, it dies, or it never says a word. Another agent may work.
     Agent,
     /// A missing tool, a permission, a full disk: no attempt can help.
     Environment,
@@ -75,10 +77,23 @@ pub struct Fault {
 pub struct LimitHit {
     /// Of what.
     pub resource: Resource,
-    /// Used.
+    /// Used, and what calls under way may still take.
     pub used: u64,
     /// The limit.
     pub limit: u64,
+    /// Whose limit.
+    #[serde(default)]
+    pub scope: Scope,
+    /// What the call that was refused could have taken; 0 where none was.
+    #[serde(default)]
+    pub wanted: u64,
+}
+
+impl LimitHit {
+    /// A limit of a task, or of an attempt at it.
+    pub fn of_task(resource: Resource, used: u64, limit: u64) -> Self {
+        Self { resource, used, limit, scope: Scope::Task, wanted: 0 }
+    }
 }
 
 impl Fault {
@@ -92,6 +107,28 @@ impl Fault {
         self.resume_after_ms.is_some_and(|at| at.saturating_sub(wall_ms) > MAX_HINTED_MS)
     }
 
+    /// True where the agent died or never said a word: it may work on another try, and if it never does, that says
+    /// nothing about the task.
+    pub fn is_crash(&self) -> bool {
+        self.class == FaultClass::Agent && CRASHES.contains(&self.reason.as_str())
+    }
+
+    /// True where the agent is not served, which no other try of it can change now.
+    pub fn is_refusal_to_serve(&self) -> bool {
+        self.class == FaultClass::Agent && !self.is_crash()
+    }
+
+    /// True where this attempt went wrong and another one may not: neither the API, the machine nor a limit that adds up
+    /// over attempts is in the way.
+    pub fn is_of_the_attempt(&self) -> bool {
+        match self.class {
+            FaultClass::Implementation | FaultClass::Policy => true,
+            FaultClass::Agent => self.is_crash(),
+            FaultClass::Budget => self.limit.is_some_and(|hit| !Resource::SPENT.contains(&hit.resource)),
+            _ => false,
+        }
+    }
+
     /// An attempt went over one of its limits.
     pub fn over_limit(resource: Resource, used: u64, limit: u64) -> Self {
         let message = format!(
@@ -100,7 +137,12 @@ impl Fault {
             resource.show(limit)
         );
         let reason = resource.to_string().replace(' ', "_");
-        Self { limit: Some(LimitHit { resource, used, limit }), ..Self::new(FaultClass::Budget, &reason, message) }
+        Self::at_limit(&reason, LimitHit::of_task(resource, used, limit), message)
+    }
+
+    /// A limit is what was in the way.
+    pub fn at_limit(reason: &str, hit: LimitHit, message: impl Into<String>) -> Self {
+        Self { limit: Some(hit), ..Self::new(FaultClass::Budget, reason, message) }
     }
 
     /// The message in one line: its first line and, where an agent's last words follow, the end of them.
@@ -111,6 +153,8 @@ impl Fault {
     }
 }
 
+/// Reasons of faults of class `agent` that another try may get over.
+const CRASHES: [&str; 3] = ["crashed", "signal", "no_output"];
 /// Longest wait that an API may ask for and a run sits out, milliseconds.
 const MAX_HINTED_MS: i64 = 300_000;
 /// `EX_TEMPFAIL` of sysexits.h: the caller is invited to try again.
@@ -119,6 +163,8 @@ const EX_TEMPFAIL: i32 = 75;
 const NOT_EXECUTABLE: i32 = 126;
 /// POSIX shells: not found.
 const NOT_FOUND: i32 = 127;
+/// Shells: 128 and the number of the signal that ended the command.
+const KILLED: RangeInclusive<i32> = 129..=159;
 
 /// Phrases of network and API trouble; looked for only where the structure says "failed" and nothing more.
 const TRANSIENT_PHRASES: [&str; 14] = [
@@ -140,14 +186,23 @@ const TRANSIENT_PHRASES: [&str; 14] = [
 
 /// The fault of an agent that ended, if it is one: how its process ended first, then how its event stream ended, then
 /// what the gateway saw of its last call. A green exit of a command is never a fault here, whatever its log says.
-pub fn of_agent(report: &AgentReport, last_call: Option<&CallFault>) -> Option<Fault> {
-    let found = if ended_by_itself(&report.ended) { of_stream(report) } else { of_ending(report) };
+pub fn of_agent(report: &AgentReport, calls: &Calls, agent: &str) -> Option<Fault> {
+    let found = if ended_by_itself(&report.ended) { of_stream(report) } else { of_ending(report) }?;
     // What the API said is better known than what the agent made of it, also where it waited for the API until it was
     // ended itself.
-    let blames_agent =
-        found.as_ref().is_some_and(|f| f.class == FaultClass::Implementation || ended_by_itself(&report.ended));
-    let unserved = last_call.filter(|_| blames_agent).and_then(unserved);
-    unserved.or(found)
+    let may_have_waited =
+        matches!(report.ended, Ended::Timeout { .. } | Ended::Idle { .. } | Ended::NoOutput { .. } | Ended::Stopped);
+    let blames_agent = ended_by_itself(&report.ended) || may_have_waited;
+    let unserved = calls.fault().filter(|_| blames_agent).and_then(|(model, fault)| unserved(fault, model, agent));
+    Some(unserved.or_else(|| unanswered(&report.ended, calls)).unwrap_or(found))
+}
+
+/// The fault of an agent that was silent because the API was.
+fn unanswered(ended: &Ended, calls: &Calls) -> Option<Fault> {
+    let Ended::Idle { limit_ms } = *ended else { return None };
+    let waited =
+        format!("the agent was ended after {} s without a word, in which it waited for the model API", secs(limit_ms));
+    calls.were_waited_for(limit_ms).then(|| unavailable(Unavailability::Rate, None, &waited))
 }
 
 /// False for endings that speak for themselves.
@@ -162,7 +217,6 @@ fn ended_by_itself(ended: &Ended) -> bool {
 /// Endings that speak for themselves.
 fn of_ending(report: &AgentReport) -> Option<Fault> {
     let fault = |class, reason, message: String| Some(Fault::new(class, reason, message));
-    let implementation = FaultClass::Implementation;
     match &report.ended {
         Ended::Exited { code: NOT_FOUND } => fault(
             FaultClass::Environment,
@@ -176,21 +230,24 @@ fn of_ending(report: &AgentReport) -> Option<Fault> {
         ),
         Ended::Timeout { limit_ms } => {
             let message = format!("the agent was ended after its time limit of {} s", secs(*limit_ms));
-            fault(implementation, "timeout", message)
+            let hit = LimitHit::of_task(Resource::Duration, report.duration_ms.max(*limit_ms), *limit_ms);
+            Some(Fault::at_limit("timeout", hit, message))
         }
         Ended::Idle { limit_ms } => {
             let message = format!("the agent wrote nothing for {} s and was ended", secs(*limit_ms));
-            fault(implementation, "idle", message)
+            Some(Fault::at_limit("idle", LimitHit::of_task(Resource::Idle, *limit_ms, *limit_ms), message))
         }
         Ended::NoOutput { limit_ms } => {
             let message = format!("the agent wrote nothing at all within {} s and was ended", secs(*limit_ms));
-            fault(implementation, "no_output", message)
+            fault(FaultClass::Agent, "no_output", message)
         }
         Ended::Memory { used, limit } => Some(Fault::over_limit(Resource::Memory, *used, *limit)),
         Ended::Processes { used, limit } => Some(Fault::over_limit(Resource::Processes, *used, *limit)),
         Ended::Output { used, limit } => Some(Fault::over_limit(Resource::Output, *used, *limit)),
         Ended::Disk { used, limit } => Some(Fault::over_limit(Resource::Disk, *used, *limit)),
-        Ended::Stopped => fault(implementation, "signal", "the agent had its own process tree ended".to_owned()),
+        Ended::Stopped => {
+            fault(FaultClass::Implementation, "signal", "the agent had its own process tree ended".to_owned())
+        }
         Ended::NotStarted { message } => fault(FaultClass::Environment, "not_started", message.clone()),
         Ended::Lost => {
             fault(FaultClass::Lost, "lost", "the agent's process or its warden was gone without a word".to_owned())
@@ -217,10 +274,15 @@ fn of_stream(report: &AgentReport) -> Option<Fault> {
             implementation("limited", &format!("the agent stopped at a limit: {which}"))
         }
         Some(Terminal::Unavailable { why, resume_after_ms }) => {
-            Some(unavailable(*why, *resume_after_ms, &with_tail("the model API does not serve the agent", report)))
+            let what = match why {
+                Unavailability::Model => "the agent cannot use the model that its `model:` or --model names",
+                _ => "the model API does not serve the agent",
+            };
+            Some(unavailable(*why, *resume_after_ms, &with_tail(what, report)))
         }
         Some(Terminal::Crashed) => {
-            implementation("crashed", &with_tail(&format!("the agent crashed ({})", report.ended), report))
+            let message = with_tail(&format!("the agent crashed ({})", report.ended), report);
+            Some(Fault::new(FaultClass::Agent, "crashed", message))
         }
         Some(Terminal::NoTerminalEvent) => implementation(
             "no_terminal_event",
@@ -236,32 +298,45 @@ fn of_exit(report: &AgentReport) -> Option<Fault> {
         Ended::Exited { code: EX_TEMPFAIL } => {
             fault(FaultClass::Transient, "tempfail", "the agent asked to be tried again (exit status 75)")
         }
+        Ended::Exited { code } if KILLED.contains(code) => {
+            let signal = code - *KILLED.start() + 1;
+            fault(FaultClass::Agent, "signal", &format!("the agent was ended by signal {signal} (exit status {code})"))
+        }
         Ended::Exited { code } => {
             let transient = speaks_of_transient(&report.stderr_tail);
             let class = if transient { FaultClass::Transient } else { FaultClass::Implementation };
             fault(class, "exit", &format!("the agent ended with exit status {code}"))
         }
         Ended::Signaled { signal } => {
-            fault(FaultClass::Implementation, "signal", &format!("the agent was ended by signal {signal}"))
+            fault(FaultClass::Agent, "signal", &format!("the agent was ended by signal {signal}"))
         }
         other => fault(FaultClass::Implementation, "exit", &format!("the agent ended: {other}")),
     }
 }
 
 /// The fault behind a last call that the API did not serve.
-fn unserved(call: &CallFault) -> Option<Fault> {
+fn unserved(call: &CallFault, model: &str, agent: &str) -> Option<Fault> {
     let status = call.status.filter(|s| *s >= 400).map(|s| format!(" (HTTP {s})")).unwrap_or_default();
     let message = format!("the model API did not serve the agent's last call{status}: {}", call.message);
     if call.trouble == CallTrouble::Cut {
         return Some(Fault::new(FaultClass::Transient, "cut", message));
     }
-    Some(unavailable(call.unavailability()?, call.resume_after_ms, &message))
+    let why = call.unavailability()?;
+    let message = match why {
+        Unavailability::Model => format!(
+            "the model API has no model `{model}`, or nothing at its address{status}: {}; look at --model or `model:` of \
+             the agent `{agent}`, and at gateway.upstream",
+            call.message
+        ),
+        _ => message,
+    };
+    Some(unavailable(why, call.resume_after_ms, &message))
 }
 
 fn unavailable(why: Unavailability, resume_after_ms: Option<i64>, message: &str) -> Fault {
     let class = match why {
         Unavailability::Rate => FaultClass::Transient,
-        Unavailability::Auth | Unavailability::Quota => FaultClass::Agent,
+        Unavailability::Auth | Unavailability::Quota | Unavailability::Model => FaultClass::Agent,
     };
     Fault { resume_after_ms, ..Fault::new(class, &why.to_string(), message) }
 }
@@ -287,7 +362,7 @@ mod tests {
 
     fn check(ended: Ended, stderr: &str, expected: Option<(FaultClass, &str)>) {
         let report = AgentReport { stderr_tail: stderr.to_owned(), ..AgentReport::bare(ended) };
-        let fault = of_agent(&report, None);
+        let fault = of_agent(&report, &Calls::default(), "agent");
         assert_eq!(fault.as_ref().map(|f| (f.class, f.reason.as_str())), expected, "{fault:?}");
     }
 
@@ -301,8 +376,10 @@ mod tests {
         check(Ended::Exited { code: 127 }, "rate limit", Some((FaultClass::Environment, "not_found")));
         check(Ended::Exited { code: 126 }, "", Some((FaultClass::Environment, "not_executable")));
         check(Ended::Exited { code: 75 }, "", Some((FaultClass::Transient, "tempfail")));
-        check(Ended::Timeout { limit_ms: 5 }, "overloaded", Some((FaultClass::Implementation, "timeout")));
+        check(Ended::Timeout { limit_ms: 5 }, "overloaded", Some((FaultClass::Budget, "timeout")));
         check(Ended::Lost, "", Some((FaultClass::Lost, "lost")));
+        check(Ended::Signaled { signal: 9 }, "", Some((FaultClass::Agent, "signal")));
+        check(Ended::Exited { code: 137 }, "rate limit", Some((FaultClass::Agent, "signal")));
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(super) fn ask(state: &State, settings: &Settings, task: &TaskId, attempt: u3
     if hard_stop || state.latest(task).is_none_or(|a| a.stopping) {
         return Answer::Refused(Refusal::Stopping);
     }
-    if let (None, Err(refusal)) = (&ask.price, check_unpriced(settings, ask)) {
-        return Answer::Refused(refusal);
+    if ask.price.is_none() && !settings.bears_unpriced() {
+        return Answer::Refused(Refusal::Unpriced { model: ask.model.clone() });
     }
     let earlier = state.tasks.get(task).map(|t| t.usage().spend()).unwrap_or_default();
     let lease = state.ledger.leases.get(&(task.clone(), attempt));
@@ -85,13 +85,15 @@ fn worst(ask: &CallAsk, output: u64) -> Spend {
     Spend { tokens: ask.input_tokens.saturating_add(output), api_calls: 1, cost_microusd }
 }
 
-/// A limit on cost cannot hold a call without a price; what then happens is configured.
-fn check_unpriced(settings: &Settings, ask: &CallAsk) -> Result<(), Refusal> {
-    let has_limit = |resource| [&settings.budget, &settings.task_budget].iter().any(|b| b.limit(resource).is_some());
-    let held = match settings.unknown_cost {
-        UnknownCost::Allow => true,
-        UnknownCost::TokenCap => has_limit(Resource::Tokens),
-        UnknownCost::Fail => false,
-    };
-    if held || !has_limit(Resource::Cost) { Ok(()) } else { Err(Refusal::Unpriced { model: ask.model.clone() }) }
+impl Settings {
+    /// False where a limit on cost holds, which a call without a price could pass unseen, and nothing stands in for it.
+    pub fn bears_unpriced(&self) -> bool {
+        let has_limit = |resource| [&self.budget, &self.task_budget].iter().any(|b| b.limit(resource).is_some());
+        !has_limit(Resource::Cost)
+            || match self.unknown_cost {
+                UnknownCost::Allow => true,
+                UnknownCost::TokenCap => has_limit(Resource::Tokens),
+                UnknownCost::Fail => false,
+            }
+    }
 }

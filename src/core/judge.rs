@@ -2,7 +2,7 @@
 //! its process ended, what it left behind and what the rules allow.
 
 use super::agent::{AgentReport, Terminal};
-use super::budget::Resource;
+use super::budget::{Resource, UsageSource};
 use super::call::Refusal;
 use super::decision::Decision;
 use super::event::Event;
@@ -55,18 +55,23 @@ fn find_fault(
     if let Some((resource, limit)) = settings.task_budget.exceeded(&own.usage().spend()) {
         let used = own.usage().spend().get(resource);
         let message = format!("the task used {} of its {}", resource.show(used), resource.show(limit));
-        let limit = Some(LimitHit { resource, used, limit });
-        return Some(Fault { limit, ..Fault::new(FaultClass::Budget, "task_budget", message) });
+        let limit = LimitHit::of_task(resource, used, limit);
+        return Some(Fault::at_limit("task_budget", limit, message));
     }
-    if report.ended == Ended::Stopped && state.stop.is_some() {
-        return Some(Fault::new(FaultClass::Lost, "stopped", "the run was stopped while the agent worked"));
-    }
-    // An agent that was refused a call and still says that it is done had what it needed.
-    if let (Some(refusal), false) = (&attempt.refusal, report.terminal == Some(Terminal::Completed)) {
-        return Some(refused(refusal));
-    }
-    if let Some(fault) = fault::of_agent(report, attempt.call_fault.as_ref()) {
+    if let Some(fault) = cut_short(state, settings, report) {
         return Some(fault);
+    }
+    if let Some(fault) = unpriced(settings, attempt).filter(|_| !report.is_lost()) {
+        return Some(fault);
+    }
+    // An agent that was refused a call and still says that it is done had what it needed; one that was lost may have
+    // had it yet.
+    let matters = report.terminal != Some(Terminal::Completed) && !report.is_lost();
+    if let Some(fault) = attempt.refusal.as_ref().filter(|_| matters).and_then(|refusal| refused(state, refusal)) {
+        return Some(fault);
+    }
+    if let Some(fault) = fault::of_agent(report, &attempt.calls, &attempt.agent) {
+        return Some(after_refusal(attempt, fault));
     }
     if let Some(merge_conflict) = conflict_of(attempt) {
         return Some(merge_conflict);
@@ -82,13 +87,58 @@ fn find_fault(
         return Some(Fault::over_limit(hit.resource, hit.used, hit.limit));
     }
     let silent = capture.commit.is_none() && !task.no_op;
-    silent.then(|| no_change(report))
+    silent.then(|| after_refusal(attempt, no_change(report)))
+}
+
+/// Of an attempt that failed after a request that could not be metered, and so did not go out, that is told first. Where
+/// no call went out at all, it is the agent or its settings that another attempt would fail with again.
+fn after_refusal(attempt: &AttemptState, fault: Fault) -> Fault {
+    let (Some(refusal @ Refusal::Unmeterable { .. }), FaultClass::Implementation) = (&attempt.refusal, fault.class)
+    else {
+        return fault;
+    };
+    let went_out = attempt.usage.source == UsageSource::Gateway && attempt.usage.api_calls > 0;
+    let class = if went_out { FaultClass::Implementation } else { FaultClass::Agent };
+    let then = if attempt.stopping {
+        format!("it was ended after {} refused requests", attempt.refused_calls)
+    } else {
+        fault.message
+    };
+    Fault::new(class, "call_refused", format!("the gateway refused a request of the agent: {refusal}; {then}"))
+}
+
+/// What the run itself cut short says nothing about the agent.
+fn cut_short(state: &State, settings: &Settings, report: &AgentReport) -> Option<Fault> {
+    let why = match report.ended {
+        Ended::Stopped if is_ending(state) => "the run was stopped while the agent worked",
+        // It had what was left of the session's time.
+        Ended::Timeout { limit_ms } if limit_ms < settings.task_duration_ms => {
+            "the session's time ended while the agent worked"
+        }
+        _ => return None,
+    };
+    Some(Fault::new(FaultClass::Lost, "stopped", why))
+}
+
+/// True where the run ends what is under way.
+fn is_ending(state: &State) -> bool {
+    state.stop.as_ref().is_some_and(|stop| !stop.is_soft())
+}
+
+/// The fault of an attempt that cost nobody knows what, where a limit on cost holds that nothing stands in for.
+fn unpriced(settings: &Settings, attempt: &AttemptState) -> Option<Fault> {
+    let agent = &attempt.agent;
+    let message = format!(
+        "the run has a limit on cost, and what the calls cost that the agent `{agent}` reports is not known; give \
+         `price` for the agent (agents.{agent}.price), or set resource_limits.unknown_cost to token_cap or allow"
+    );
+    let unknown = attempt.usage.unpriced_calls > 0 && !settings.bears_unpriced();
+    unknown.then(|| Fault::new(FaultClass::Environment, "unpriced", message))
 }
 
 fn no_change(report: &AgentReport) -> Fault {
-    if let Some(Terminal::Refused { denials }) = &report.terminal {
-        let message = format!("the agent changed no file; {denials} of its tool calls were denied");
-        Fault::new(FaultClass::Implementation, "refused", message)
+    if let Some(denied) = report.denied() {
+        Fault::new(FaultClass::Implementation, "refused", format!("the agent changed no file; {denied}"))
     } else {
         let message = "the agent ended without changing a file; the task is not declared as a no-op";
         Fault::new(FaultClass::Implementation, "no_change", message)
@@ -100,20 +150,22 @@ fn too_much(settings: &Settings, capture: &Capture) -> Option<LimitHit> {
     let changed = [(Resource::ChangedFiles, capture.file_count), (Resource::ChangedLines, capture.changed_lines)];
     changed.into_iter().find_map(|(resource, used)| {
         let limit = settings.task_budget.limit(resource)?;
-        (used > limit).then_some(LimitHit { resource, used, limit })
+        (used > limit).then(|| LimitHit::of_task(resource, used, limit))
     })
 }
 
 /// The fault of an attempt whose call the budget did not let out.
-fn refused(refusal: &Refusal) -> Fault {
+fn refused(state: &State, refusal: &Refusal) -> Option<Fault> {
     let message = refusal.to_string();
-    match refusal {
-        Refusal::Limit { resource, used, limit, .. } => {
-            let hit = LimitHit { resource: *resource, used: *used, limit: *limit };
-            Fault { limit: Some(hit), ..Fault::new(FaultClass::Budget, "call_refused", message) }
+    match *refusal {
+        Refusal::Limit { scope, resource, used, wanted, limit } => {
+            let hit = LimitHit { resource, used, limit, scope, wanted };
+            Some(Fault::at_limit("call_refused", hit, message))
         }
-        Refusal::Unpriced { .. } => Fault::new(FaultClass::Environment, "unpriced", message),
-        Refusal::Stopping => Fault::new(FaultClass::Lost, "stopped", message),
+        Refusal::Unpriced { .. } => Some(Fault::new(FaultClass::Environment, "unpriced", message)),
+        // What an agent got over is no fault.
+        Refusal::Unmeterable { .. } => None,
+        Refusal::Stopping => is_ending(state).then(|| Fault::new(FaultClass::Lost, "stopped", message)),
     }
 }
 
@@ -126,7 +178,7 @@ fn conflict_of(attempt: &AttemptState) -> Option<Fault> {
 /// What follows a failed attempt.
 fn recover(state: &State, settings: &Settings, at: At, task: &TaskState, fault: &Fault) -> Vec<Event> {
     let role = state.task(&task.id).map_or("", |t| t.role.as_str());
-    let (failed, next) = (task.attempts.last().map(|a| a.agent.as_str()), task.next_agent(settings, role));
+    let (failed, next) = (task.attempts.last().map(|a| a.agent.as_str()), recovery::next_agent(task, settings, role));
     let situation = Situation {
         task,
         settings: &settings.recovery,

@@ -68,7 +68,7 @@ impl Ledger {
 
     /// Takes note of what a running attempt says it has used so far.
     pub fn report(&mut self, task: &TaskId, attempt: u32, usage: Usage) {
-        self.change(task, attempt, |lease| lease.reported = lease.reported.max(usage));
+        self.change(task, attempt, |lease| lease.reported = lease.reported.updated(usage));
     }
 
     /// Every call of this attempt goes through the gateway: what that counted is all, even where it is nothing.
@@ -112,13 +112,15 @@ impl Ledger {
     }
 }
 
-/// A call whose end nobody saw. Which part of it was output is not known; all of it counts.
+/// A call whose end nobody saw. Which part of it was output is not known; all of it counts. Where no cost was set aside
+/// none was known.
 fn lost_call(worst: Spend) -> Usage {
     Usage {
         output_tokens: worst.tokens,
         estimated_tokens: worst.tokens,
         api_calls: worst.api_calls,
         cost_microusd: worst.cost_microusd,
+        unpriced_calls: if worst.cost_microusd == 0 { worst.api_calls } else { 0 },
         source: UsageSource::Gateway,
         ..Usage::default()
     }
@@ -165,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn what_had_no_price_at_first_may_have_one_in_the_end() {
+        let (mut ledger, task) = with_lease(0);
+        ledger.report(&task, 1, Usage { unpriced_calls: 3, ..reported(10, 5) });
+        ledger.report(&task, 1, Usage { cost_microusd: 40, ..reported(10, 5) });
+        let used = ledger.close(&task, 1);
+        assert_eq!((used.unpriced_calls, used.cost_microusd), (0, 40));
+    }
+
+    #[test]
     fn a_call_counts_at_its_worst_until_it_ends() {
         let (mut ledger, task) = with_lease(10);
         ledger.start_call(&task, 1, 7, tokens(500));
@@ -186,8 +197,10 @@ mod tests {
     #[test]
     fn a_call_that_nobody_saw_end_costs_its_worst_case() {
         let (mut ledger, task) = with_lease(0);
-        ledger.start_call(&task, 1, 1, tokens(50));
+        ledger.start_call(&task, 1, 1, Spend { cost_microusd: 7, api_calls: 1, ..tokens(50) });
+        ledger.start_call(&task, 1, 2, Spend { api_calls: 1, ..tokens(20) });
         let used = ledger.close(&task, 1);
-        assert_eq!((used.tokens(), used.estimated_tokens, ledger.used().tokens), (50, 50, 50));
+        assert_eq!((used.tokens(), used.estimated_tokens, ledger.used().tokens), (70, 70, 70));
+        assert_eq!((used.cost_microusd, used.unpriced_calls), (7, 1));
     }
 }

@@ -8,6 +8,7 @@ pub mod agent;
 mod apply;
 pub mod budget;
 pub mod call;
+pub mod calls;
 mod change;
 pub mod decision;
 pub mod effect;
@@ -33,7 +34,7 @@ pub mod time;
 pub mod verdict;
 mod verdict_of;
 
-pub use agent::{AgentReport, EventCounts, Terminal, Unavailability};
+pub use agent::{AgentReport, EventCounts, Terminal, Unavailability, denied};
 pub use apply::{Illegal, replay};
 pub use budget::{Budget, Reservation, Resource, Spend, Usage, UsageSource};
 pub use call::{CallAnswer, CallAsk, CallFault, CallTrouble, Price, Refusal, Scope};
@@ -50,9 +51,12 @@ pub use prd::{
 };
 pub use recovery::Strategy;
 pub use session::{
-    AgentInfo, Phase, PrdSummary, RequirementSummary, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting,
+    AgentApi, AgentInfo, Phase, PrdSummary, PriceList, RequirementSummary, RoundPurpose, SessionStarted, StopCause,
+    TaskStatus, Waiting,
 };
-pub use settings::{CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnknownCost, UnverifiedMode};
+pub use settings::{
+    CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnknownCost, UnverifiedMode, same_role,
+};
 pub use state::State;
 pub use step::step;
 pub use time::At;

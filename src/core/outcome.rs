@@ -209,6 +209,9 @@ pub struct GateResult {
     pub counts: BTreeMap<String, u64>,
     /// The end of its log; untrusted text.
     pub log_tail: String,
+    /// Processes that outlived it and were ended.
+    #[serde(default)]
+    pub leaked_processes: u32,
 }
 
 impl GateResult {
@@ -222,6 +225,7 @@ impl GateResult {
             cases: Vec::new(),
             counts: BTreeMap::new(),
             log_tail: String::new(),
+            leaked_processes: 0,
         }
     }
 }

@@ -63,6 +63,28 @@ pub struct Task {
     pub line: u32,
 }
 
+impl Task {
+    /// A task with an id, which is its title, too, and nothing else.
+    pub fn bare(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            title: id.to_owned(),
+            epic: "E-1".to_owned(),
+            description: String::new(),
+            requirements: Vec::new(),
+            acceptance: Vec::new(),
+            depends_on: Vec::new(),
+            reasons: BTreeMap::new(),
+            role: "general-purpose".to_owned(),
+            owns: Vec::new(),
+            priority: Priority::P2,
+            no_op: false,
+            steps: None,
+            line: 1,
+        }
+    }
+}
+
 /// Tasks that wait for each other, in order; the last one waits for the first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("dependency cycle: {}", join_cycle(.0))]

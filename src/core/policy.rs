@@ -32,6 +32,11 @@ pub fn violation(settings: &Settings, task: &Task, files: &[FileChange]) -> Opti
     Some(format!("these paths are not the task's own ({}): {paths}", task.owns.join(", ")))
 }
 
+/// True where the task's own globs name this path.
+pub fn owns(task: &Task, path: &str) -> bool {
+    globs(&task.owns).is_match(path)
+}
+
 /// Patterns were checked when they were read; one that does not compile matches nothing.
 fn globs(patterns: &[String]) -> GlobSet {
     let mut set = GlobSetBuilder::new();

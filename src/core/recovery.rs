@@ -3,10 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::budget::Resource;
 use super::decision::{Decision, DecisionKind, DecisionOption, option};
 use super::fault::{Fault, FaultClass};
-use super::settings::RecoverySettings;
+use super::settings::{RecoverySettings, Settings};
 use super::state::TaskState;
 
 /// What is different about an attempt.
@@ -79,6 +78,28 @@ pub struct Situation<'a> {
     pub wall_ms: i64,
 }
 
+/// The agent of the next attempt: the first of the chain that has not failed us. One that is not available for long,
+/// whose retries are used up, or whose second attempt failed, hands over to the next; after the last there is none.
+pub(super) fn next_agent<'a>(task: &TaskState, settings: &'a Settings, role: &str) -> Option<&'a str> {
+    let chain = settings.agents_for(role);
+    let (mut at, mut failed, mut unserved) = (0, 0, 0);
+    for attempt in task.recent_attempts() {
+        let (Some(agent), Some(fault)) = (chain.get(at), &attempt.fault) else { continue };
+        if *agent != attempt.agent {
+            continue;
+        }
+        failed += u32::from(fault.is_of_the_attempt());
+        unserved += u32::from(fault.class == FaultClass::Transient);
+        let is_last = at + 1 == chain.len();
+        let for_long = attempt.ended.is_some_and(|ended| fault.waits_long(ended.wall_ms));
+        let handed_over = failed > 1 || for_long || unserved > settings.recovery.max_retry_attempts;
+        if fault.is_refusal_to_serve() || !is_last && handed_over {
+            (at, failed, unserved) = (at + 1, 0, 0);
+        }
+    }
+    chain.get(at).copied()
+}
+
 /// Chooses what follows `fault`, and says why.
 pub fn choose(situation: &Situation<'_>, fault: &Fault) -> (Recovery, Decision) {
     let (recovery, note) = what_follows(situation, fault);
@@ -101,12 +122,19 @@ fn what_follows(situation: &Situation<'_>, fault: &Fault) -> (Recovery, String) 
         FaultClass::Critical | FaultClass::Gate => {
             (Recovery::GiveUp, format!("a {} fault is not retried", fault.class))
         }
-        FaultClass::Budget => over_limit(fault, left, max),
+        FaultClass::Agent if fault.is_crash() => crashed(situation, used, left),
         FaultClass::Agent => match situation.other_agent {
             Some(other) => (again(Strategy::Fallback, 0), format!("`{other}` may be served where this agent is not")),
             None => (Recovery::Park, "no other agent is left to try; a later run may find the service back".into()),
         },
         FaultClass::Transient => transient(situation, fault, used, left),
+        FaultClass::Implementation | FaultClass::Policy | FaultClass::Budget
+            if fault.is_of_the_attempt() && situation.other_agent.is_some() =>
+        {
+            let other = situation.other_agent.unwrap_or_default();
+            (again(Strategy::Fallback, 0), format!("two attempts failed; `{other}` may see what this agent does not"))
+        }
+        FaultClass::Budget => over_limit(fault, left, max),
         FaultClass::Policy if task.policy_explained => {
             (Recovery::GiveUp, "the policy was explained once already".into())
         }
@@ -116,10 +144,6 @@ fn what_follows(situation: &Situation<'_>, fault: &Fault) -> (Recovery, String) 
         FaultClass::Conflict => (again(Strategy::Rebase, 0), "another task changed the same lines first".into()),
         FaultClass::Implementation | FaultClass::Policy if left == 0 => {
             (Recovery::GiveUp, format!("{max} of {max} retries used"))
-        }
-        FaultClass::Implementation if situation.other_agent.is_some() => {
-            let other = situation.other_agent.unwrap_or_default();
-            (again(Strategy::Fallback, 0), format!("two attempts failed; `{other}` may see what this agent does not"))
         }
         FaultClass::Policy => (again(Strategy::ExplainPolicy, 0), "the agent may not have known the policy".into()),
         FaultClass::Implementation => (
@@ -131,14 +155,32 @@ fn what_follows(situation: &Situation<'_>, fault: &Fault) -> (Recovery, String) 
 
 /// Limits that add up over a task's attempts leave nothing to try again with; the others held one attempt only.
 fn over_limit(fault: &Fault, left: u32, max: u32) -> (Recovery, String) {
-    let adds_up = fault.limit.is_none_or(|hit| Resource::SPENT.contains(&hit.resource));
-    if adds_up {
+    if !fault.is_of_the_attempt() {
         return (Recovery::Park, "the limit stands; a later run with a higher one goes on here".into());
     }
     if left == 0 {
         return (Recovery::Park, format!("{max} of {max} retries used, each over a limit"));
     }
     (again(Strategy::Alternative, 0), format!("another approach may need less; {left} of {max} retries left"))
+}
+
+/// An agent that dies, or never says a word, may do better on another try. One that never worked at all is not fit for
+/// work here, which says nothing about the task.
+fn crashed(situation: &Situation<'_>, used: u32, left: u32) -> (Recovery, String) {
+    let Situation { task, settings, .. } = situation;
+    let max = settings.max_retry_attempts;
+    if let Some(other) = situation.other_agent {
+        return (again(Strategy::Fallback, 0), format!("two attempts failed; `{other}` may work here"));
+    }
+    if left > 0 {
+        let delay_ms = backoff_ms(used, settings.backoff_multiplier, &task.jitter_seed());
+        return (again(Strategy::Retry, delay_ms), format!("it may not crash again; {left} of {max} retries left"));
+    }
+    let faults = || task.recent_attempts().iter().filter_map(|a| a.fault.as_ref());
+    if faults().all(|fault| fault.is_crash() || fault.class == FaultClass::Lost) {
+        return (Recovery::Park, format!("{max} of {max} retries used, and no agent ever worked"));
+    }
+    (Recovery::GiveUp, format!("{max} of {max} retries used"))
 }
 
 /// The server's own hint comes before our backoff; one that is too long leaves the task to a later run.

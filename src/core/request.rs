@@ -6,7 +6,14 @@ use super::effect::{Effect, EffectKey};
 use super::event::Event;
 use super::id::TaskId;
 use super::session::StopCause;
+use super::settings::Settings;
 use super::state::{State, StatusWrite};
+
+/// True where a limit of session or task depends on how much a call puts out.
+fn limits_output(settings: &Settings) -> bool {
+    let budgets = [&settings.budget, &settings.task_budget];
+    budgets.iter().any(|b| b.max_tokens.is_some() || b.max_cost_microusd.is_some())
+}
 
 impl State {
     /// The effect that an applied event requests. Events that are only facts request nothing.
@@ -15,11 +22,17 @@ impl State {
             Event::StopRequested { stop } if !stop.is_soft() && !matches!(stop, StopCause::Agent { .. }) => {
                 Some(Effect::StopAll)
             }
-            Event::AttemptStopping { task, attempt, .. } => {
+            Event::AttemptStopping { task, attempt, .. }
+            | Event::CostUnknown { task, attempt }
+            | Event::RefusedTooOften { task, attempt, .. } => {
                 Some(Effect::StopAttempt { task: task.clone(), attempt: *attempt })
             }
             Event::CallStarted { call, max_output_tokens, .. } => {
-                let answer = CallAnswer::Granted { max_output_tokens: *max_output_tokens };
+                let answer = if self.settings().is_some_and(|settings| !limits_output(settings)) {
+                    CallAnswer::Unlimited
+                } else {
+                    CallAnswer::Granted { max_output_tokens: *max_output_tokens }
+                };
                 Some(Effect::AnswerCall { call: *call, answer })
             }
             Event::CallRefused { call, refusal, .. } => {

@@ -60,8 +60,7 @@ impl Near {
     }
 
     fn stop(&self) -> Event {
-        let (resource, used, limit) = (self.resource, self.used, self.limit);
-        Event::StopRequested { stop: StopCause::Budget { resource, used, limit, soft: true } }
+        Event::StopRequested { stop: StopCause::of_session(self.resource, self.used, self.limit, true) }
     }
 
     fn decision(&self) -> Decision {
@@ -112,7 +111,7 @@ fn near_limits(state: &State, settings: &Settings, at: At) -> Vec<Near> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share of a limit; the last digits do not matter")]
-fn is_near(used: u64, limit: u64, soft_ratio: f64) -> bool {
+pub(super) fn is_near(used: u64, limit: u64, soft_ratio: f64) -> bool {
     used as f64 >= limit as f64 * soft_ratio
 }
 
@@ -143,7 +142,7 @@ fn exhausted(state: &State, settings: &Settings) -> Event {
     let is_out = |r: &Resource| settings.budget.limit(*r).is_some_and(|limit| used.get(*r) >= limit);
     let resource = Resource::SPENT.into_iter().find(is_out).unwrap_or(Resource::Tokens);
     let limit = settings.budget.limit(resource).unwrap_or(0);
-    Event::StopRequested { stop: StopCause::Budget { resource, used: used.get(resource), limit, soft: true } }
+    Event::StopRequested { stop: StopCause::of_session(resource, used.get(resource), limit, true) }
 }
 
 /// The order in which tasks run is a decision too.

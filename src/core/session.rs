@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Resource;
+use super::call::Scope;
+use super::fault::LimitHit;
 use super::id::{Commit, RequirementId, SessionId, TaskId};
 use super::prd::{Priority, Warning};
 use super::settings::Settings;
@@ -56,6 +58,20 @@ pub struct AgentInfo {
     pub version: Option<String>,
     /// True where this version is one that maestro-ci was tested with.
     pub tested: bool,
+    /// Where the gateway passes its calls on to. Empty: nobody counts them.
+    #[serde(default)]
+    pub apis: Vec<AgentApi>,
+}
+
+/// An API that an agent reaches through the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentApi {
+    /// `anthropic`, `openai` or `gemini`.
+    pub provider: String,
+    /// Its address, without a name or password in it.
+    pub address: String,
+    /// The variable that holds its key; none where it is called without one.
+    pub key: Option<String>,
 }
 
 impl AgentInfo {
@@ -69,6 +85,15 @@ impl AgentInfo {
             (None, _) => named,
         }
     }
+}
+
+/// The table of prices that is part of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PriceList {
+    /// The day on which it was made, `YYYY-MM-DD`.
+    pub date: String,
+    /// What it was made from.
+    pub source: String,
 }
 
 /// The first event of every journal: what is run, where, and under which rules.
@@ -101,6 +126,9 @@ pub struct SessionStarted {
     /// The agents that the session may use.
     #[serde(default)]
     pub agents: Vec<AgentInfo>,
+    /// The prices of models for which the configuration has none.
+    #[serde(default)]
+    pub prices: Option<PriceList>,
     /// The command of a `command` agent, for resume.
     pub agent_command: Option<String>,
     /// Flags that a resume takes over where it is not given others, by their names.
@@ -196,6 +224,15 @@ pub enum StopCause {
         limit: u64,
         /// True: running attempts may finish; false: they are ended.
         soft: bool,
+        /// Whose limit.
+        #[serde(default)]
+        scope: Scope,
+        /// The task whose limit it is, where it is a task's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        /// What the call that was refused could have taken; 0 where none was.
+        #[serde(default)]
+        wanted: u64,
     },
     /// Tasks are left on which the agent could not work.
     Agent {
@@ -218,6 +255,18 @@ pub enum StopCause {
 }
 
 impl StopCause {
+    /// A limit of the session.
+    pub fn of_session(resource: Resource, used: u64, limit: u64, soft: bool) -> Self {
+        Self::Budget { resource, used, limit, soft, scope: Scope::Session, task: None, wanted: 0 }
+    }
+
+    /// A limit that leaves work undone, and the task whose limit it is; running attempts may finish.
+    pub fn at_limit(hit: LimitHit, task: Option<&TaskId>) -> Self {
+        let LimitHit { resource, used, limit, scope, wanted } = hit;
+        let task = task.filter(|_| scope == Scope::Task).cloned();
+        Self::Budget { resource, used, limit, soft: true, scope, task, wanted }
+    }
+
     /// True where running attempts may finish.
     pub fn is_soft(&self) -> bool {
         matches!(self, Self::Budget { soft: true, .. })

@@ -116,7 +116,7 @@ pub struct Settings {
     pub grace_ms: u64,
     /// Limits of the session.
     pub budget: Budget,
-    /// Limits of one task, over all its attempts.
+    /// Limits of one task: of tokens, calls and cost over all its attempts, of everything else for each attempt.
     pub task_budget: Budget,
     /// Share of a limit from which on only what surely fits is started.
     pub soft_ratio: f64,
@@ -161,10 +161,16 @@ fn default_startup_ms() -> u64 {
     120_000
 }
 
+/// True where two names mean one role: people write `Testing` and `testing`.
+pub fn same_role(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 impl Settings {
     /// The agents that may work on a task of this role, in order: the role's own or the default, then the fallbacks.
     pub fn agents_for(&self, role: &str) -> Vec<&str> {
-        let first = self.agent_roles.get(role).unwrap_or(&self.agent);
+        let of_role = self.agent_roles.iter().find(|(name, _)| same_role(name, role));
+        let first = of_role.map_or(&self.agent, |(_, agent)| agent);
         let mut chain = vec![first.as_str()];
         for next in &self.fallback {
             if !chain.contains(&next.as_str()) {

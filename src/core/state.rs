@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent::AgentReport;
 use super::budget::Usage;
-use super::call::{CallAsk, CallFault, Refusal};
+use super::call::{CallAsk, Refusal};
+use super::calls::Calls;
 use super::effect::EffectKey;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
@@ -18,6 +19,10 @@ use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus}
 use super::settings::{GateSpec, Settings};
 use super::time::At;
 use super::verdict::Verdict;
+
+/// Time without any record after which one is made, where something is under way: what a killed process loses of the
+/// session's time, milliseconds.
+pub(super) const HEARTBEAT_MS: u64 = 5_000;
 
 /// Where a task stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +74,8 @@ pub struct AttemptState {
     pub refusal: Option<Refusal>,
     /// How many of its calls were refused.
     pub refused_calls: u32,
-    /// How its latest call ended, if not well.
-    pub call_fault: Option<CallFault>,
+    /// Its calls, as far as its end is judged by them.
+    pub calls: Calls,
     /// What it left behind.
     pub capture: Option<Capture>,
     /// Files in which it conflicted with the tip, if it did.
@@ -90,7 +95,7 @@ pub struct TaskState {
     pub phase: TaskPhase,
     /// Its attempts; the first is number 1.
     pub attempts: Vec<AttemptState>,
-    /// Failed attempts since the last park, lost and conflicting ones apart.
+    /// Failed attempts of the present agent since the last park, lost and conflicting ones apart.
     pub failures: u32,
     /// How often its process was lost.
     pub lost: u32,
@@ -144,27 +149,9 @@ impl TaskState {
         self.attempts.iter().fold(Usage::default(), |sum, a| sum.plus(a.usage))
     }
 
-    /// The agent of the next attempt: the first of the chain that has not failed us. One that is not available for long,
-    /// whose retries are used up, or whose second attempt failed, hands over to the next; after the last there is none.
-    pub(super) fn next_agent<'a>(&self, settings: &'a Settings, role: &str) -> Option<&'a str> {
-        let chain = settings.agents_for(role);
-        let (mut at, mut failed, mut unserved) = (0, 0, 0);
-        for attempt in self.attempts.iter().skip(self.forgiven_attempts) {
-            let (Some(agent), Some(fault)) = (chain.get(at), &attempt.fault) else { continue };
-            if *agent != attempt.agent {
-                continue;
-            }
-            failed += u32::from(fault.class == FaultClass::Implementation);
-            unserved += u32::from(fault.class == FaultClass::Transient);
-            let is_last = at + 1 == chain.len();
-            let for_long = attempt.ended.is_some_and(|ended| fault.waits_long(ended.wall_ms));
-            let gone = fault.class == FaultClass::Agent
-                || !is_last && (failed > 1 || for_long || unserved > settings.recovery.max_retry_attempts);
-            if gone {
-                (at, failed, unserved) = (at + 1, 0, 0);
-            }
-        }
-        chain.get(at).copied()
+    /// Attempts since the latest resume that found the task parked.
+    pub(super) fn recent_attempts(&self) -> &[AttemptState] {
+        self.attempts.get(self.forgiven_attempts..).unwrap_or_default()
     }
 
     pub(super) fn ready_key(&self) -> ReadyKey {
@@ -389,8 +376,10 @@ impl State {
             return None;
         }
         let deadline = self.settings().and_then(|s| s.budget.max_duration_ms).map(|ms| ms.saturating_add(1));
-        let deadline = deadline.filter(|_| self.stop.is_none());
+        let deadline = deadline.filter(|_| self.stop.as_ref().is_none_or(StopCause::is_soft));
+        let heartbeat = (!self.in_flight.is_empty()).then(|| self.at.elapsed_ms.saturating_add(HEARTBEAT_MS));
         let retry = self.delayed.iter().map(|(not_before_ms, ..)| *not_before_ms).find(|ms| *ms > looked_at.elapsed_ms);
-        [deadline.filter(|ms| *ms > looked_at.elapsed_ms), retry].into_iter().flatten().min()
+        let timers = [deadline, heartbeat].into_iter().flatten().filter(|ms| *ms > looked_at.elapsed_ms);
+        timers.chain(retry).min()
     }
 }

@@ -7,9 +7,11 @@ use super::budget::{Spend, Usage, UsageSource};
 use super::call::{CallAsk, CallFault, Refusal, Scope};
 use super::effect::{EffectKey, Input, LostEffect};
 use super::event::Event;
+use super::fault::LimitHit;
 use super::grant::{self, Answer, Grant};
 use super::id::TaskId;
 use super::outcome::{Broken, Ended, Outcome};
+use super::schedule;
 use super::session::{Phase, StopCause};
 use super::settings::Settings;
 use super::state::{State, WaitingCall};
@@ -28,14 +30,17 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
             Event::PhaseStarted { phase: Phase::TaskGeneration },
             Event::Planned { plan },
         ],
-        Input::Resumed { lost, settings, isolation } => {
+        Input::Resumed { lost, settings, isolation, agents, notes } => {
             let follow_up: Vec<Event> = lost.iter().map(take_up_again).collect();
-            let mut events = vec![Event::Resumed { lost, settings, isolation: Some(isolation) }];
+            let mut events = vec![Event::Resumed { lost, settings, isolation: Some(isolation), agents, notes }];
             events.extend(follow_up);
             events
         }
         Input::Usage { task, attempt, usage } => usage_reported(state, task, attempt, usage),
         Input::CallAsked { task, attempt, call, ask } => call_asked(state, task, attempt, call, ask),
+        Input::CallUnmeterable { task, attempt, call, message } => {
+            call_unmeterable(state, task, attempt, call, message)
+        }
         Input::CallEnded { task, attempt, call, usage, fault } => call_ended(state, task, attempt, call, usage, fault),
         Input::Done(key, outcome) => finished(state, at, key, outcome),
         Input::Cancel { signal } => match &state.stop {
@@ -62,15 +67,22 @@ fn take_up_again(lost: &LostEffect) -> Event {
 
 fn usage_reported(state: &State, task: TaskId, attempt: u32, usage: Usage) -> Vec<Event> {
     let Some(lease) = state.ledger.leases.get(&(task.clone(), attempt)) else { return Vec::new() };
-    let usage = lease.reported.max(usage);
+    let usage = lease.reported.updated(usage);
     if usage == lease.reported {
         return Vec::new();
     }
     // What the gateway counts is what binds; then the agent's own word is only kept.
     let binds = lease.counted.source != UsageSource::Gateway;
-    let stopping = binds.then(|| stopping(state, &task, attempt, usage.spend())).flatten();
+    let over = || stopping(state, &task, attempt, usage.spend()).or_else(|| cost_unknown(state, &task, attempt, usage));
+    let stopping = binds.then(over).flatten();
     let reported = Event::UsageReported { task, attempt, usage };
     std::iter::once(reported).chain(stopping).collect()
+}
+
+/// Ends an attempt whose cost nobody knows, where a limit on cost holds that nothing stands in for.
+fn cost_unknown(state: &State, task: &TaskId, attempt: u32, of_attempt: Usage) -> Option<Event> {
+    let unknown = of_attempt.unpriced_calls > 0 && !state.settings()?.bears_unpriced();
+    (unknown && !state.latest(task)?.stopping).then(|| Event::CostUnknown { task: task.clone(), attempt })
 }
 
 /// Ends an attempt that has gone over its task's budget.
@@ -98,6 +110,17 @@ fn call_asked(state: &State, task: TaskId, attempt: u32, call: u64, ask: CallAsk
     })
 }
 
+/// The agent has its answer already; this is for the record, and for one that never stops trying.
+fn call_unmeterable(state: &State, task: TaskId, attempt: u32, call: u64, message: String) -> Vec<Event> {
+    if !state.ledger.leases.contains_key(&(task.clone(), attempt)) {
+        return Vec::new();
+    }
+    let refusal = Refusal::Unmeterable { message };
+    let ending = refused_too_often(state, &task, attempt, &refusal);
+    let refused = Event::CallRefused { task, attempt, call, model: String::new(), refusal };
+    std::iter::once(refused).chain(ending).collect()
+}
+
 /// What the budget says to a call; none while it has to wait.
 pub(super) fn decided(state: &State, settings: &Settings, asked: &WaitingCall) -> Option<Vec<Event>> {
     let WaitingCall { task, attempt, call, ask } = asked;
@@ -108,26 +131,28 @@ pub(super) fn decided(state: &State, settings: &Settings, asked: &WaitingCall) -
             Some(vec![Event::CallStarted { task, attempt, call, model, reserved, max_output_tokens }])
         }
         Answer::Refused(refusal) => {
-            let stop = match &refusal {
-                Refusal::Limit { scope: Scope::Session, resource, used, limit, .. } if state.stop.is_none() => {
-                    let (resource, used, limit) = (*resource, *used, *limit);
-                    Some(Event::StopRequested { stop: StopCause::Budget { resource, used, limit, soft: true } })
-                }
-                _ => None,
-            };
-            let ending = too_many_refusals(state, &task, attempt, &refusal);
+            let stop = little_is_left(state, settings, &refusal);
+            let ending = refused_too_often(state, &task, attempt, &refusal);
             let refused = Event::CallRefused { task, attempt, call, model, refusal };
             Some(std::iter::once(refused).chain(ending).chain(stop).collect())
         }
     }
 }
 
+/// A call that the session's limit does not let out ends its own attempt. The session starts nothing more only where
+/// little of the limit is left for anybody.
+fn little_is_left(state: &State, settings: &Settings, refusal: &Refusal) -> Option<Event> {
+    let Refusal::Limit { scope: Scope::Session, resource, used, wanted, limit } = *refusal else { return None };
+    let little = schedule::is_near(state.ledger.used().get(resource), limit, settings.soft_ratio);
+    let hit = LimitHit { resource, used, limit, scope: Scope::Session, wanted };
+    (state.stop.is_none() && little).then(|| Event::StopRequested { stop: StopCause::at_limit(hit, None) })
+}
+
 /// Some agents try a refused call again; one that never stops trying is ended.
-fn too_many_refusals(state: &State, task: &TaskId, attempt: u32, refusal: &Refusal) -> Option<Event> {
+fn refused_too_often(state: &State, task: &TaskId, attempt: u32, refusal: &Refusal) -> Option<Event> {
     let latest = state.latest(task)?;
-    let Refusal::Limit { resource, used, limit, .. } = *refusal else { return None };
-    let ending = Event::AttemptStopping { task: task.clone(), attempt, resource, used, limit };
-    (latest.refused_calls >= MAX_REFUSED_CALLS && !latest.stopping).then_some(ending)
+    let counts = *refusal != Refusal::Stopping && !latest.stopping && latest.refused_calls >= MAX_REFUSED_CALLS;
+    counts.then(|| Event::RefusedTooOften { task: task.clone(), attempt, calls: latest.refused_calls + 1 })
 }
 
 fn call_ended(

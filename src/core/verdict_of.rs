@@ -79,9 +79,14 @@ pub(super) fn stopped(state: &State, stop: &StopCause) -> (Verdict, String) {
     match stop {
         StopCause::Signal { signal: 15 } => (Verdict::Terminated, format!("terminated; {progress}")),
         StopCause::Signal { signal } => (Verdict::Interrupted, format!("interrupted by signal {signal}; {progress}")),
-        StopCause::Budget { resource, used, limit, .. } => {
+        StopCause::Budget { resource, used, limit, task, wanted, .. } => {
             let (used, limit) = (resource.show(*used), resource.show(*limit));
-            (Verdict::Budget, format!("the budget of {resource} allows no more: {used} of {limit}; {progress}"))
+            let whose = task.as_ref().map(|task| format!(" for {task}")).unwrap_or_default();
+            let wanted = (*wanted > 1).then(|| format!(", and the next call could take {}", resource.show(*wanted)));
+            let wanted = wanted.unwrap_or_default();
+            let reason =
+                format!("the budget of {resource}{whose} allows no more: {used} of {limit}{wanted}; {progress}");
+            (Verdict::Budget, reason)
         }
         StopCause::Agent { message, .. } => (Verdict::Agent, format!("{message}; {progress}")),
         StopCause::Environment { message } => (Verdict::Setup, message.clone()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::world::{Trouble, World};
 use crate::core::Settings;
+use crate::git::patience;
 use crate::sandbox::{self, Home, Limits, Walls};
 
 /// The housing of one process tree.
@@ -14,6 +15,8 @@ pub(super) struct Housing {
     pub env: Vec<(String, String)>,
     /// Its walls; none at level 0.
     pub walls: Option<Walls>,
+    /// Variable of its environment that nobody else has, as `NAME=value`.
+    pub mark: String,
 }
 
 /// A tree that wants housing.
@@ -46,7 +49,10 @@ impl World {
         let base_home = options.workspaces.home_dir(BASE).join("home");
         let layer = Some(base_home.as_path()).filter(|home| tenant.name != BASE && home.exists());
         let home = sandbox::make_home(&dir, real_home.as_deref(), cargo_home.as_deref(), layer)?;
-        let private = if options.walled { home.env() } else { Vec::new() };
+        let mut private = if options.walled { home.env() } else { Vec::new() };
+        let place = tenant.tree.display().to_string();
+        let mark = format!("{MARK}={place}");
+        private.extend([("MAESTRO_SESSION", options.workspaces.session().to_string()), (MARK, place)]);
         let env = sandbox::child_env(options.env.iter().cloned(), tenant.env_pass, &private);
         let walls = options.walled.then(|| {
             let read = tenant.read.iter().chain(&options.read).chain(&home.links).cloned();
@@ -55,9 +61,17 @@ impl World {
             let write: Vec<PathBuf> = write.into_iter().map(Path::to_owned).chain(options.write.clone()).collect();
             sandbox::standard_walls(&options.env, &read.collect::<Vec<_>>(), &write, &self.options.never)
         });
-        Ok(Housing { home, env, walls })
+        Ok(Housing { home, env, walls, mark })
+    }
+
+    /// Ends what a tree left whose warden was lost. Returns how many processes that were.
+    pub(super) fn end_lost(tree: &Path, mark: &str) -> u32 {
+        patience::with_helpers(|helpers| sandbox::end_lost(tree, mark, helpers))
     }
 }
+
+/// Variable by which what a tree started is found again; its value is where the tree works.
+const MARK: &str = "MAESTRO_WORKSPACE";
 
 /// Name of the base tree's housing.
 pub(super) const BASE: &str = "base";

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::housing::{Housing, Tenant, attempt_limits, gate_limits, with_own};
-use super::world::{Answer, Send, Trouble, Work, World};
-use crate::agent::{self, Access, Agent, Attempt, Stream};
+use super::world::{Answer, Hired, Send, Trouble, Work, World};
+use crate::agent::{self, Access, Attempt, Stream};
 use crate::core::{
     AgentReport, Commit, EffectKey, Ended, GateName, GateResult, GateSpec, Input, Outcome, SessionId, Settings, State,
     Strategy, Task, TaskId, Usage,
@@ -14,7 +14,7 @@ use crate::core::{
 use crate::gate::{self, GateRun};
 use crate::journal::{make_dir, write_atomic};
 use crate::plan::{self, PromptContext};
-use crate::sandbox::{Limits, Report, Warden, end_survivors};
+use crate::sandbox::{Limits, Report, Warden};
 use crate::workspace::Workspaces;
 
 /// What an agent behind the gateway gets in place of a key.
@@ -41,6 +41,17 @@ pub(super) struct AttemptSpec<'a> {
     pub strategy: Strategy,
     pub failures: &'a [String],
     pub limit_ms: u64,
+}
+
+impl World {
+    /// Files of the base tree that the agent's own program rewrites: they are captured as they were, unless the task
+    /// is about them.
+    pub(super) fn kept_files(&self, agent: &str, is_own: impl Fn(&str) -> bool) -> Vec<&'static str> {
+        let rewritten = self.options.agents.get(agent).map_or(&[][..], |hired| agent::rewritten(hired.agent.protocol));
+        let base = self.options.workspaces.base_dir();
+        let is_there = |path: &str| base.join(path).symlink_metadata().is_ok();
+        rewritten.iter().copied().filter(|path| is_there(path) && !is_own(path)).collect()
+    }
 }
 
 impl Launch {
@@ -83,7 +94,7 @@ impl Launch {
         let dir = world.attempt_dir(&task.id, self.attempt);
         let name = Workspaces::name_of(&task.id, self.attempt);
         let workspace = world.options.workspaces.tree_dir(&name);
-        let env_pass: Vec<String> = hired.env_pass(world.options.env_pass.iter(), line.is_some());
+        let env_pass: Vec<String> = hired.env_pass(world.options.env_pass.iter(), world.options.gateway.is_some());
         let read: Vec<PathBuf> = std::iter::once(dir.clone()).chain(hired.program_files(&world.options.env)).collect();
         let tenant = Tenant { name: &name, tree: &workspace, read: &read, env_pass: &env_pass };
         let housing = world.house(&tenant)?;
@@ -92,12 +103,15 @@ impl Launch {
             key: PLACEHOLDER_KEY.to_owned(),
             providers: hired.upstreams.keys().cloned().collect(),
         });
+        let base = world.options.workspaces.base_dir();
+        let conventions = plan::conventions(|path| base.join(path).symlink_metadata().is_ok());
+        let prompt = format!("{}{conventions}", self.prompt);
         let role = plan::role(task);
         let attempt = Attempt {
             session: &self.session,
             task,
             number: self.attempt,
-            prompt: &self.prompt,
+            prompt: &prompt,
             role: Some(&role),
             workspace: &workspace,
             dir: &dir,
@@ -109,23 +123,24 @@ impl Launch {
         let warden = Warden::start(&order)?;
         let key = EffectKey::RunAgent { task: task.id.clone(), attempt: self.attempt };
         world.stops.register(key, warden.stopper());
-        let (report, stream) = self.follow(warden, &hired.agent, &task.id, send)?;
+        let (mut report, stream) = self.follow(warden, hired, &task.id, send)?;
         if report.ended == Ended::Lost {
             // Somebody killed the warden; what it watched over is ours to end.
-            end_survivors(&workspace, &format!("MAESTRO_TASK_FILE={}", agent::task_file(&dir).display()));
+            report.leaked_processes += World::end_lost(&workspace, &housing.mark);
         }
-        // What a command does beside its line through the gateway, only it can say.
-        let metered = line.is_some() && hired.agent.has_stream();
+        let metered = line.is_some() && hired.agent.has_known_api();
         if let Some(line) = line {
             line.close();
         }
-        Ok(Outcome::Agent(agent::report(&hired.agent, &dir, report, &stream, metered)))
+        let report = agent::report(&hired.agent, &dir, report, &stream, metered);
+        let usage = hired.priced(stream.model(), report.usage);
+        Ok(Outcome::Agent(AgentReport { usage, ..report }))
     }
 
     /// Reads the agent's event stream until its tree is gone.
-    fn follow(&self, warden: Warden, agent: &Agent, task: &TaskId, send: &Send) -> io::Result<(Report, Stream)> {
+    fn follow(&self, warden: Warden, hired: &Hired, task: &TaskId, send: &Send) -> io::Result<(Report, Stream)> {
         let stopper = warden.stopper();
-        let mut stream = Stream::new(agent.protocol);
+        let mut stream = Stream::new(hired.agent.protocol);
         let mut told: Option<(Instant, Usage)> = None;
         let report = warden.wait(|line| {
             stream.bytes(line);
@@ -138,6 +153,7 @@ impl Launch {
                 usage.is_reported() && told.is_none_or(|(at, was)| was != usage && at.elapsed() >= USAGE_INTERVAL);
             if is_news {
                 told = Some((Instant::now(), usage));
+                let usage = hired.priced(stream.model(), usage);
                 let _ = send.send(Input::Usage { task: task.clone(), attempt: self.attempt, usage });
             }
         })?;
@@ -173,12 +189,15 @@ fn gate_result(
     let tree = world.options.workspaces.prepare(&name, commit)?;
     // Gates run code that agents wrote: they get no variable that was passed to agents.
     let tenant = Tenant { name: &name, tree: &tree, read: &[], env_pass: &[] };
-    let Housing { env, walls, .. } = world.house(&tenant)?;
+    let Housing { env, walls, mark, .. } = world.house(&tenant)?;
     if world.stops.is_stopping() {
         return Ok(GateResult::stopped());
     }
     let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limits, walls };
-    let result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
+    let mut result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
+    if result.ended == Ended::Lost {
+        result.leaked_processes += World::end_lost(&tree, &mark);
+    }
     write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
     world.options.workspaces.discard(&name)?;
     Ok(result)

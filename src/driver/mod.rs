@@ -20,8 +20,8 @@ pub use world::{Hired, World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
-    At, Effect, EffectKey, Event, Illegal, Input, LostEffect, Plan, Record, SessionStarted, Settings, State, Verdict,
-    step,
+    AgentInfo, At, Broken, Effect, EffectKey, Event, Illegal, Input, LostEffect, Outcome, Plan, Record, SessionStarted,
+    Settings, State, Verdict, step,
 };
 use crate::git::patience;
 use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
@@ -32,6 +32,11 @@ use clock::Clock;
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// How long copies and captures of big trees go on after a signal; CI gives a cancelled step 7.5 s in all.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long after a signal answers are waited for, milliseconds. What hangs then (a disk that does not answer) is left
+/// to itself: the report has to be written within those 7.5 s.
+const GIVE_UP_MS: u64 = 6_500;
+/// How long the end of a run waits for what was left to itself.
+const LEFT_PATIENCE: Duration = Duration::from_millis(200);
 /// Inputs that are taken in with one sync of the journal.
 const MAX_BATCH: usize = 256;
 
@@ -61,6 +66,10 @@ pub enum Job {
         settings: Box<Settings>,
         /// The walls from here on.
         isolation: String,
+        /// The agents, as they are found now.
+        agents: Vec<AgentInfo>,
+        /// Things the user should know from here on.
+        notes: Vec<String>,
     },
 }
 
@@ -80,6 +89,8 @@ pub struct Driver {
     console: Console,
     sink: Sink,
     log_to_file: bool,
+    /// Something never answered.
+    gave_up: bool,
 }
 
 impl Driver {
@@ -104,6 +115,7 @@ impl Driver {
             console,
             sink,
             log_to_file,
+            gave_up: false,
         }
     }
 
@@ -120,7 +132,7 @@ impl Driver {
             self.world.stop_all();
         }
         // Only the removal of workspaces can still be under way.
-        runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+        runtime.shutdown_timeout(if self.gave_up { LEFT_PATIENCE } else { SHUTDOWN_PATIENCE });
         let verdict = driven?;
         write_derived(&self.session, &self.records, self.log_to_file);
         Ok((verdict, self.records))
@@ -129,14 +141,14 @@ impl Driver {
     fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
         match job {
             Job::Start(started, plan) => Ok(Input::Start(started, plan)),
-            Job::Resume { records, settings, isolation } => {
+            Job::Resume { records, settings, isolation, agents, notes } => {
                 for record in &records {
                     self.state.apply(record)?;
                     self.console.lines(&self.state, record);
                 }
                 self.records = records;
                 self.clock = Clock::start(self.state.at.elapsed_ms);
-                Ok(Input::Resumed { lost: self.lost(), settings, isolation })
+                Ok(Input::Resumed { lost: self.lost(), settings, isolation, agents, notes })
             }
         }
     }
@@ -147,8 +159,9 @@ impl Driver {
             EffectKey::RunAgent { task, attempt } => {
                 let dir = self.session.attempt(task, *attempt);
                 let agent = &self.state.latest(task)?.agent;
-                let protocol = self.world.options.agents.get(agent)?.agent.protocol;
-                agent::of_stream(protocol, &agent::Attempt::stream(&dir))
+                let hired = self.world.options.agents.get(agent)?;
+                let stream = agent::of_stream(hired.agent.protocol, &agent::Attempt::stream(&dir))?;
+                Some(hired.priced(stream.model(), stream.usage()))
             }
             _ => None,
         };
@@ -160,6 +173,7 @@ impl Driver {
         let mut signals = Signals::new()?;
         self.world.open_gateway(&send)?;
         self.turn(vec![first], &send)?;
+        let mut gives_up_at = None;
         loop {
             if let Some((verdict, _)) = self.state.finished {
                 return Ok(verdict);
@@ -167,13 +181,30 @@ impl Driver {
             let batch = tokio::select! {
                 signal = signals.next() => {
                     patience::hurry(STOP_PATIENCE);
+                    gives_up_at.get_or_insert(self.clock.now().elapsed_ms + GIVE_UP_MS);
                     vec![Input::Cancel { signal }]
+                }
+                () = self.clock.sleep_until(gives_up_at) => {
+                    // Whatever follows from that has a second of its own.
+                    gives_up_at = Some(self.clock.now().elapsed_ms + 1_000);
+                    self.give_up()
                 }
                 input = inputs.recv() => batch(input, &mut inputs),
                 () = self.clock.sleep_until(self.state.next_wake_ms(self.looked_at)) => vec![Input::Continue],
             };
             self.turn(batch, &send)?;
         }
+    }
+
+    /// Ends the wait for what has not answered to a signal: a resume does it again.
+    fn give_up(&mut self) -> Vec<Input> {
+        let left = |key: &EffectKey| {
+            let message =
+                format!("`{key}` has not ended {} s after the signal and is left to itself", GIVE_UP_MS / 1000);
+            Input::Done(key.clone(), Outcome::Broken(Broken { message, critical: false }))
+        };
+        self.gave_up = true;
+        self.state.in_flight.iter().map(left).collect()
     }
 
     /// One turn: decide, make durable, take in, act.

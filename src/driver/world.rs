@@ -12,8 +12,10 @@ use super::housing::{BASE, Housing, Tenant};
 use super::launch::{AttemptSpec, Launch, run_gate};
 use super::stops::Stops;
 use crate::agent::{self, Agent};
-use crate::core::{Broken, Commit, Effect, EffectKey, Ended, FileChange, Input, Outcome, Price, State, TaskId, policy};
-use crate::gateway::{self, Gateway, Line, Upstream};
+use crate::core::{
+    Broken, Commit, Effect, EffectKey, Ended, FileChange, Input, Outcome, Price, State, TaskId, Usage, policy,
+};
+use crate::gateway::{self, Gateway, Line, Tariff, Upstream};
 use crate::journal::{SessionDir, write_atomic};
 use crate::prd;
 use crate::sandbox::{Limits, Order, Warden, read_tail};
@@ -64,15 +66,24 @@ pub struct Hired {
 }
 
 impl Hired {
+    /// Usage that the agent reports, with what it costs: by the configured price, else what the agent says, else by the
+    /// table's price of the model that its stream names or that it was told to use. Else the cost stays unknown.
+    pub(super) fn priced(&self, model: Option<&str>, usage: Usage) -> Usage {
+        if usage.tokens() == 0 || (self.price.is_none() && usage.unpriced_calls == 0) {
+            return usage;
+        }
+        let mut named = [model, self.agent.model.as_deref()].into_iter().flatten();
+        let tariff = self.price.map(Tariff::flat).or_else(|| named.find_map(Tariff::listed));
+        tariff.map_or(usage, |tariff| tariff.without_long_cache().priced(usage))
+    }
+
     /// Its program, as it is named and where that leads: `PATH` need not hold it.
     pub(super) fn program_files(&self, env: &[(String, String)]) -> Vec<PathBuf> {
         let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path.as_str());
-        let Some(program) = self.agent.locate(path) else { return Vec::new() };
-        let real = program.canonicalize().ok();
-        std::iter::once(program).chain(real).collect()
+        self.agent.files(path)
     }
 
-    /// Variables that its process may see: keys only where no gateway holds them.
+    /// Variables that its process may see: keys only where the gateway is off, and never because no line leads there.
     pub(super) fn env_pass<'a>(&self, common: impl Iterator<Item = &'a String>, behind_gateway: bool) -> Vec<String> {
         // A key goes together with the address that it is for.
         let keys = agent::key_variables(self.agent.protocol);
@@ -222,7 +233,7 @@ impl World {
     fn run_setup(&self, setup: &str, base: &Path) -> Result<(), Trouble> {
         let log = self.options.session.path().join("setup.log");
         let tenant = Tenant { name: BASE, tree: base, read: &[], env_pass: &[] };
-        let Housing { env, walls, .. } = self.house(&tenant)?;
+        let Housing { env, walls, mark, .. } = self.house(&tenant)?;
         let order = Order {
             argv: vec!["sh".to_owned(), "-c".to_owned(), setup.to_owned()],
             env,
@@ -237,6 +248,9 @@ impl World {
         let warden = Warden::start(&order)?;
         self.stops.register(EffectKey::Setup, warden.stopper());
         let report = warden.wait(|_| {})?;
+        if report.ended == Ended::Lost {
+            Self::end_lost(base, &mark);
+        }
         match report.ended {
             Ended::Exited { code: 0 } => Ok(()),
             ended => Err(Trouble::Setup(format!("{ended}; its log is {}\n{}", log.display(), tail(&log)))),
@@ -298,11 +312,21 @@ fn capture(state: &State, task: TaskId, attempt: u32, onto: Commit) -> (EffectKe
     let message = format!("{task} attempt {attempt}: {title}\n");
     let name = Workspaces::name_of(&task, attempt);
     let rules = state.settings().cloned().zip(state.task(&task).cloned());
+    let agent = state.latest(&task).map(|a| a.agent.clone()).unwrap_or_default();
     let key = EffectKey::Capture { task: task.clone(), attempt };
     let work: Work = Box::new(move |world, _| {
         let patch = world.attempt_dir(&task, attempt).join("changes.patch");
         let violation = |files: &[FileChange]| rules.as_ref().and_then(|(s, t)| policy::violation(s, t, files));
-        let request = CaptureRequest { name: &name, onto: &onto, message: &message, patch: &patch, policy: &violation };
+        let is_own = |path: &str| rules.as_ref().is_some_and(|(_, task)| policy::owns(task, path));
+        let keep = world.kept_files(&agent, is_own);
+        let request = CaptureRequest {
+            name: &name,
+            onto: &onto,
+            message: &message,
+            keep: &keep,
+            patch: &patch,
+            policy: &violation,
+        };
         Ok(Outcome::Captured(world.options.workspaces.capture(&request)?))
     });
     (key, work)

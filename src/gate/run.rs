@@ -1,12 +1,12 @@
 //! Running one gate under the warden and making a result of what came back.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::junit;
 use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestCase, TestStatus};
-use crate::sandbox::{Limits, Order, Report, Stopper, Walls, Warden};
+use crate::sandbox::{Limits, Order, Report, Stopper, Walls, Warden, read_tail};
 
 /// Bytes of the log that a result carries.
 const LOG_TAIL_BYTES: u64 = 4096;
@@ -131,6 +131,7 @@ fn judge(
         cases: bounded(cases),
         counts,
         log_tail,
+        leaked_processes: report.leaked_processes,
     }
 }
 
@@ -144,6 +145,7 @@ fn bare(status: GateStatus, summary: String) -> GateResult {
         cases: Vec::new(),
         counts: BTreeMap::new(),
         log_tail: String::new(),
+        leaked_processes: 0,
     }
 }
 
@@ -200,17 +202,9 @@ fn missing_tool<'a>(command: &'a str, env: &[(String, String)]) -> Option<&'a st
     (!found).then_some(word)
 }
 
-/// The end of a file; empty where it cannot be read.
+/// The end of a log; empty where it cannot be read, or is something else by now.
 fn tail(path: &Path) -> String {
-    let read = || -> io::Result<String> {
-        let mut file = std::fs::File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    read().unwrap_or_default()
+    String::from_utf8_lossy(&read_tail(path, LOG_TAIL_BYTES).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::body::{Body, share};
 use super::dialect::Request;
-use super::reference::{self, Rules};
+use super::input::{Rules, Sense, media};
 use super::tally::{Tally, amount};
 use crate::core::Usage;
 
@@ -19,10 +19,10 @@ pub(super) const NEEDLES: &[&str] = &["\"usage\"", "\"error\"", "message_stop"];
 const RULES: Rules = Rules {
     fields: &["messages", "system"],
     opaque: &["input"],
-    is_reference: |parent, key, text| match (parent, key) {
-        ("source", "type") => matches!(text, "url" | "file"),
-        (_, "type") => text == "container_upload",
-        _ => false,
+    files: &["source"],
+    sense: |parent, key, text| match (parent, key, text) {
+        ("source", "type", "url" | "file") | (_, "type", "container_upload") => Sense::Reference,
+        _ => Sense::Text,
     },
 };
 
@@ -37,7 +37,7 @@ const CACHED: [&str; 4] = ["cache_control", "messages", "system", "tools"];
 /// # Errors
 /// Why it cannot be let out.
 pub(super) fn read(body: &Body) -> Result<Request, String> {
-    reference::refuse(body, &RULES)?;
+    let media = media(body, &RULES)?;
     body.listed_price_only("speed", &["standard"])?;
     body.listed_price_only("inference_geo", &["global"])?;
     let max_output = body.whole("max_tokens")?;
@@ -45,7 +45,7 @@ pub(super) fn read(body: &Body) -> Result<Request, String> {
     // With tools between its thoughts a model may think more than one answer holds; then the cap must stay as it is.
     let min_output = thinking.saturating_add(1).min(max_output.unwrap_or(u64::MAX)).max(1);
     let (model, streams) = (body.model()?, body.flag("stream")?);
-    Ok(Request { model, streams, max_output, min_output, long_cache: caches_for_an_hour(body) })
+    Ok(Request { model, streams, max_output, min_output, media, long_cache: caches_for_an_hour(body) })
 }
 
 /// Caps the output.
@@ -96,11 +96,21 @@ struct Counts<'a> {
     cache_creation_input_tokens: u64,
     #[serde(deserialize_with = "amount")]
     cache_read_input_tokens: u64,
+    /// For how long the cache lives that was written.
+    #[serde(borrow)]
+    cache_creation: Option<&'a RawValue>,
     #[serde(deserialize_with = "amount")]
     output_tokens: u64,
     /// Each run of the model within this call. The totals can lack some of them (a compaction); all are billed.
     #[serde(borrow)]
     iterations: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    #[serde(deserialize_with = "amount")]
+    ephemeral_5m_input_tokens: u64,
 }
 
 impl Counts<'_> {
@@ -112,10 +122,12 @@ impl Counts<'_> {
 
     fn own(&self) -> Usage {
         let cache = self.cache_creation_input_tokens.saturating_add(self.cache_read_input_tokens);
+        let written = self.cache_creation.and_then(|raw| serde_json::from_str::<Written>(raw.get()).ok());
         Usage {
             input_tokens: self.input_tokens.saturating_add(cache),
             cached_tokens: self.cache_read_input_tokens,
             cache_write_tokens: self.cache_creation_input_tokens,
+            cache_write_5m_tokens: written.map_or(0, |written| written.ephemeral_5m_input_tokens),
             output_tokens: self.output_tokens,
             ..Usage::default()
         }
@@ -127,6 +139,7 @@ fn plus(a: Usage, b: Usage) -> Usage {
         input_tokens: a.input_tokens.saturating_add(b.input_tokens),
         cached_tokens: a.cached_tokens.saturating_add(b.cached_tokens),
         cache_write_tokens: a.cache_write_tokens.saturating_add(b.cache_write_tokens),
+        cache_write_5m_tokens: a.cache_write_5m_tokens.saturating_add(b.cache_write_5m_tokens),
         output_tokens: a.output_tokens.saturating_add(b.output_tokens),
         ..a
     }
@@ -150,14 +163,17 @@ pub(super) fn note(tally: &mut Tally, json: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::gateway::dialect::{Dialect, Request, read, set_cap};
+    use crate::gateway::input::Media;
+    use crate::gateway::price::Tariff;
 
     fn ask(body: &str) -> Result<Request, String> {
         read(Dialect::Anthropic, "/v1/messages", body.as_bytes())
     }
 
     fn check_cap(body: &str, max: u64, expected: &str) {
-        let capped = set_cap(Dialect::Anthropic, body.as_bytes(), max).unwrap();
+        let capped = set_cap(Dialect::Anthropic, body.as_bytes(), Some(max)).unwrap();
         assert_eq!(String::from_utf8(capped).unwrap(), expected);
     }
 
@@ -174,9 +190,19 @@ mod tests {
             streams: true,
             max_output: Some(32_000),
             min_output: 1,
+            media: Media::default(),
             long_cache: false,
         };
         assert_eq!(request, expected);
+    }
+
+    #[test]
+    fn pictures_and_documents_are_no_text() {
+        let source = |kind: &str| format!(r#"{{"source":{{"type":"base64","media_type":"{kind}","data":"AAAA"}}}}"#);
+        let (image, document) = (source("image/png"), source("application/pdf"));
+        let result = format!(r#"{{"type":"tool_result","content":[{image},{document}]}}"#);
+        let request = ask(&format!(r#"{{"model":"m","messages":[{{"content":[{result}]}}]}}"#)).unwrap();
+        assert_eq!(request.media, Media { bytes: 8, tokens: 4 });
     }
 
     #[test]
@@ -194,7 +220,7 @@ mod tests {
         check_cap(r#"{"model":"m","max_tokens":32000,"x":1.10}"#, 500, r#"{"model":"m","max_tokens":500,"x":1.10}"#);
         check_cap(r#"{"model":"m","max_tokens":100}"#, 500, r#"{"model":"m","max_tokens":100}"#);
         check_cap(r#"{"model":"m"}"#, 500, r#"{"model":"m","max_tokens":500}"#);
-        set_cap(Dialect::Anthropic, b"{}", 0).unwrap_err();
+        set_cap(Dialect::Anthropic, b"{}", Some(0)).unwrap_err();
     }
 
     #[test]
@@ -215,6 +241,22 @@ mod tests {
     fn dearer_service_is_refused() {
         check_refused(r#"{"model":"m","speed":"fast"}"#, "listed price");
         check_refused(r#"{"model":"m","inference_geo":"us"}"#, "listed price");
+    }
+
+    #[test]
+    fn what_was_written_for_minutes_is_told_from_what_was_for_an_hour() {
+        let mut tally = Tally::default();
+        let start = br#"{"type":"message_start","message":{"usage":{"cache_creation_input_tokens":300,
+            "cache_creation":{"ephemeral_5m_input_tokens":200,"ephemeral_1h_input_tokens":100}}}}"#;
+        // The totals at the end do not say it again.
+        let delta = br#"{"type":"message_delta","usage":{"cache_creation_input_tokens":300,"output_tokens":5}}"#;
+        assert!(note(&mut tally, start) && note(&mut tally, delta));
+        let usage = tally.usage.unwrap();
+        assert_eq!((usage.cache_write_tokens, usage.cache_write_5m_tokens), (300, 200));
+        let price = Tariff::listed("claude-sonnet-4-5").unwrap();
+        // 200 × 3.75 + 100 × 6 + 5 × 15; a request for no long cache wrote to none.
+        assert_eq!(price.priced(usage).cost_microusd, 750 + 600 + 75);
+        assert_eq!(price.without_long_cache().priced(usage).cost_microusd, 1125 + 75);
     }
 
     #[test]

@@ -10,11 +10,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::Line;
 use super::server::Shared;
 use super::settle::{End, Seen, Terms, settlement};
 use crate::core::{CallAnswer, CallAsk, CallFault, CallTrouble, Input, Usage, UsageSource};
 
+/// Requests of one attempt at once.
+const MAX_REQUESTS: usize = 32;
 /// How long a close waits for ends that another thread is just telling.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -27,6 +31,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Attempt {
     /// What it may reach.
     pub line: Line,
+    /// Room for the bodies of its requests, bytes.
+    pub room: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     calls: Mutex<Calls>,
     told: Condvar,
 }
@@ -39,8 +46,15 @@ struct Calls {
 }
 
 impl Attempt {
-    pub(super) fn new(line: Line) -> Self {
-        Self { line, calls: Mutex::default(), told: Condvar::new() }
+    /// `room` is for the bodies of its requests, bytes.
+    pub(super) fn new(line: Line, room: usize) -> Self {
+        let (room, places) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(MAX_REQUESTS)));
+        Self { line, room, places, calls: Mutex::default(), told: Condvar::new() }
+    }
+
+    /// A place for one more request. None where it has too many under way.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     /// Ends every call and lets no new one in.
@@ -78,8 +92,13 @@ enum Stage {
     Asked,
     /// The core said no.
     Refused(String),
-    /// The core said yes, to this many output tokens. Nothing has left.
-    Granted(u64),
+    /// The core said yes. Nothing has left.
+    Granted {
+        /// Output tokens that it counts as where nobody counts them.
+        output: u64,
+        /// The cap to be set, if one is.
+        cap: Option<u64>,
+    },
     /// The upstream may have it.
     Sent(u64),
     /// The response has begun.
@@ -108,8 +127,13 @@ pub(super) struct Call {
 
 impl Call {
     /// Asks the core. None where the attempt is over.
-    pub(super) fn ask(shared: &Arc<Shared>, attempt: &Arc<Attempt>, ask: CallAsk, request_bytes: u64) -> Option<Held> {
-        let terms = Terms { input_bound: ask.input_tokens, request_bytes, price: ask.price };
+    pub(super) fn ask(
+        shared: &Arc<Shared>,
+        attempt: &Arc<Attempt>,
+        ask: CallAsk,
+        terms: Terms,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Held> {
         let inner = Mutex::new(Inner { stage: Stage::Asked, cut: false, waker: None });
         let (id, shared, attempt) = (shared.next_call(), Arc::clone(shared), Arc::clone(attempt));
         let call = Arc::new(Self { id, shared, attempt, terms, inner });
@@ -120,16 +144,19 @@ impl Call {
         call.shared.add_asked(id, Arc::clone(&call));
         let (task, attempt) = (call.attempt.line.task.clone(), call.attempt.line.attempt);
         (call.shared.tell)(Input::CallAsked { task, attempt, call: id, ask });
-        Some(Held(call))
+        Some(Held { call, _place: place })
     }
 
     /// Takes the core's answer.
     pub(super) fn take_answer(&self, answer: CallAnswer) {
-        let granted = matches!(answer, CallAnswer::Granted { .. });
+        let granted = !matches!(answer, CallAnswer::Refused { .. });
         let left = {
             let mut inner = lock(&self.inner);
             let answered = match (&inner.stage, answer) {
-                (Stage::Asked, CallAnswer::Granted { max_output_tokens }) => Stage::Granted(max_output_tokens),
+                (Stage::Asked, CallAnswer::Granted { max_output_tokens: cap }) => {
+                    Stage::Granted { output: cap, cap: Some(cap) }
+                }
+                (Stage::Asked, CallAnswer::Unlimited) => Stage::Granted { output: self.terms.output, cap: None },
                 (Stage::Asked, CallAnswer::Refused { message }) => Stage::Refused(message),
                 (_, _) => Stage::Ended,
             };
@@ -148,13 +175,13 @@ impl Call {
         }
     }
 
-    /// Waits for the core: the cap on output tokens, or why not. None where the attempt is over.
-    pub(super) async fn answered(&self) -> Option<Result<u64, String>> {
+    /// Waits for the core: the cap on output tokens if there is to be one, or why not. None where the attempt is over.
+    pub(super) async fn answered(&self) -> Option<Result<Option<u64>, String>> {
         poll_fn(|cx| {
             let mut inner = lock(&self.inner);
             let answer = match &inner.stage {
                 Stage::Asked => None,
-                Stage::Granted(cap) => Some(Some(Ok(*cap))),
+                Stage::Granted { cap, .. } => Some(Some(Ok(*cap))),
                 Stage::Refused(message) => Some(Some(Err(message.clone()))),
                 _ => Some(None),
             };
@@ -183,8 +210,8 @@ impl Call {
     /// From now on the upstream may have it.
     pub(super) fn sent(&self) {
         let mut inner = lock(&self.inner);
-        if let Stage::Granted(cap) = inner.stage {
-            inner.stage = Stage::Sent(cap);
+        if let Stage::Granted { output, .. } = inner.stage {
+            inner.stage = Stage::Sent(output);
         }
     }
 
@@ -218,13 +245,13 @@ impl Call {
             stage
         };
         let ended = match stage {
-            Stage::Granted(_) => Some(settlement(&self.terms, None, None, end)),
+            Stage::Granted { .. } => Some(settlement(&self.terms, None, None, end)),
             Stage::Sent(cap) => Some(settlement(&self.terms, Some(cap), None, end)),
             Stage::Answered(seen) => Some(settlement(&self.terms, Some(seen.cap), Some(*seen), end)),
             _ => None,
         };
         if let Some((usage, fault)) = ended {
-            self.shared.learn(self.terms.request_bytes, &usage);
+            self.shared.bound.learn(self.terms.load, &usage);
             self.tell_end(usage, fault);
         }
         self.attempt.forget(self.id);
@@ -254,18 +281,21 @@ fn wait<T>(inner: &mut Inner, cx: &Context<'_>) -> Poll<T> {
 }
 
 /// A call in the hands of the task that serves it. Dropped before the end, it ends as abandoned.
-pub(super) struct Held(Arc<Call>);
+pub(super) struct Held {
+    call: Arc<Call>,
+    _place: OwnedSemaphorePermit,
+}
 
 impl Deref for Held {
     type Target = Call;
 
     fn deref(&self) -> &Call {
-        &self.0
+        &self.call
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.end(End::Broke(CallTrouble::Abandoned, "the agent hung up".to_owned()));
+        self.call.end(End::Broke(CallTrouble::Abandoned, "the agent hung up".to_owned()));
     }
 }

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::body::{Body, share};
 use super::dialect::Request;
+use super::input::{Rules, Sense, media};
 use super::openai::{Counts, caches_long, check_tier};
-use super::reference::{self, Rules, is_remote};
 use super::tally::Tally;
 
 /// Parts of an event that make it worth reading.
@@ -25,12 +25,12 @@ const NEW_CAP: &str = "max_completion_tokens";
 const RULES: Rules = Rules {
     fields: &["messages"],
     opaque: &["annotations"],
-    is_reference: |parent, key, text| match (parent, key) {
-        ("image_url" | "video_url" | "audio_url", "url") | (_, "image_url" | "video_url" | "audio_url") => {
-            is_remote(text)
-        }
-        ("file", "file_id") | ("audio", "id") => true,
-        _ => false,
+    files: &["input_audio"],
+    sense: |parent, key, _| match (parent, key) {
+        ("image_url" | "video_url" | "audio_url", "url") | (_, "image_url" | "video_url" | "audio_url") => Sense::Url,
+        ("file", "file_id") | ("audio", "id") => Sense::Reference,
+        ("file", "file_data") => Sense::File,
+        _ => Sense::Text,
     },
 };
 
@@ -40,7 +40,7 @@ const RULES: Rules = Rules {
 /// Why it cannot be let out.
 pub(super) fn read(body: &Body) -> Result<Request, String> {
     check_tier(body)?;
-    reference::refuse(body, &RULES)?;
+    let media = media(body, &RULES)?;
     let choices = choices(body)?;
     let own = [body.whole(OLD_CAP)?, body.whole(NEW_CAP)?].into_iter().flatten().min();
     Ok(Request {
@@ -48,11 +48,12 @@ pub(super) fn read(body: &Body) -> Result<Request, String> {
         streams: body.flag("stream")?,
         max_output: own.map(|each| each.saturating_mul(choices)),
         min_output: choices,
+        media,
         long_cache: caches_long(body, "messages"),
     })
 }
 
-/// Caps the output of each choice, and has a stream report its usage.
+/// Caps the output of each choice.
 ///
 /// # Errors
 /// The cap that stands there is no whole number, or the new one is less than a token for each choice.
@@ -66,6 +67,14 @@ pub(super) fn cap(body: &mut Body, max_output: u64) -> Result<(), String> {
     if named == [None, None] {
         body.lower(default, each)?;
     }
+    Ok(())
+}
+
+/// Has a stream report its usage.
+///
+/// # Errors
+/// Its options are none.
+pub(super) fn report_usage(body: &mut Body) -> Result<(), String> {
     if body.flag("stream")? {
         let mut options = Body::parse(body.get("stream_options").unwrap_or("{}").as_bytes())?;
         options.set("include_usage", "true".to_owned());
@@ -124,7 +133,7 @@ mod tests {
     }
 
     fn check_cap(body: &str, max: u64, expected: &str) {
-        let capped = set_cap(Dialect::Chat, body.as_bytes(), max).unwrap();
+        let capped = set_cap(Dialect::Chat, body.as_bytes(), Some(max)).unwrap();
         assert_eq!(String::from_utf8(capped).unwrap(), expected);
     }
 
@@ -143,7 +152,7 @@ mod tests {
         let request = ask(body).unwrap();
         assert_eq!((request.max_output, request.min_output), (Some(4000), 4));
         check_cap(body, 1003, r#"{"model":"m","n":4,"max_tokens":250}"#);
-        set_cap(Dialect::Chat, body.as_bytes(), 3).unwrap_err();
+        set_cap(Dialect::Chat, body.as_bytes(), Some(3)).unwrap_err();
     }
 
     #[test]
@@ -170,6 +179,8 @@ mod tests {
             9,
             r#"{"model":"m","stream":true,"max_tokens":5,"stream_options":{"include_usage":true}}"#,
         );
+        let uncapped = set_cap(Dialect::Chat, br#"{"model":"m","stream":true}"#, None).unwrap();
+        assert_eq!(uncapped, br#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#);
     }
 
     #[test]
@@ -179,5 +190,14 @@ mod tests {
         with(r#"{"type":"file","file":{"file_id":"f"}}"#).unwrap_err();
         with(r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}"#).unwrap();
         with(r#"{"type":"file","file":{"file_data":"data:application/pdf;base64,AA"}}"#).unwrap();
+    }
+
+    #[test]
+    fn pictures_sounds_and_files_are_no_text() {
+        let image = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}"#;
+        let sound = r#"{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}"#;
+        let file = r#"{"type":"file","file":{"file_data":"AAAAAA"}}"#;
+        let request = ask(&format!(r#"{{"model":"m","messages":[{{"content":[{image},{sound},{file}]}}]}}"#)).unwrap();
+        assert_eq!((request.media.bytes, request.media.tokens), (24 + 4 + 6, 12 + 2 + 3));
     }
 }

@@ -2,13 +2,15 @@
 //! that goes out with its output capped. In: an agent's request, which is untrusted. Out: what the budget has to know
 //! of it, or why it cannot be let out.
 //!
-//! Before a call its input is bounded by the bytes of its body. So a body that points at input elsewhere (a file id, a
-//! URL, an earlier response) is refused; a URL would also have the API fetch what the sandbox keeps an agent from.
+//! Before a call its input is bounded by what its body carries (`bound`). So a body that points at input elsewhere (a
+//! file id, a URL, an earlier response) is refused; a URL would also have the API fetch what the sandbox keeps an agent
+//! from.
 //! So is a tier of service that costs more than the listed price. Tools that the API runs itself (web search and the
 //! like) are let through: what they add to the input is counted after the call and bounded by nothing before it, and
 //! what they cost besides tokens is not counted at all.
 
 use super::body::Body;
+use super::input::Media;
 use super::{anthropic, chat, gemini, responses};
 
 /// The shape of requests and responses.
@@ -46,6 +48,8 @@ pub(super) struct Request {
     pub max_output: Option<u64>,
     /// Fewest output tokens of all choices together that it allows; at least 1.
     pub min_output: u64,
+    /// Images, sounds and files that it carries.
+    pub media: Media,
     /// It asks for a cache that lives for hours, which costs more to write than the listed price.
     pub long_cache: bool,
 }
@@ -85,7 +89,8 @@ fn of_gemini(method: &str, path: &str) -> Route {
     let rest = path.strip_prefix("/v1beta").or_else(|| path.strip_prefix("/v1"));
     match method {
         "HEAD" if matches!(path, "/" | "") => Route::Free,
-        "GET" => models(rest),
+        // A name with a colon is an action, and who knows what makes a POST of a GET.
+        "GET" if !path.contains(':') => models(rest),
         "POST" => match rest.and_then(gemini::action) {
             Some((_, "generateContent" | "streamGenerateContent")) => Route::Call(Dialect::Gemini),
             Some((_, "countTokens")) => Route::Free,
@@ -126,17 +131,22 @@ pub(super) fn read(dialect: Dialect, path: &str, body: &[u8]) -> Result<Request,
 
 /// The body with its output capped at `max_output` tokens over all choices, also where it had no cap; a lower cap of
 /// its own stays. A stream of Chat Completions is also made to report its usage. Nothing else changes, and no key is
-/// left in it twice: the API reads what we read.
+/// left in it twice: the API reads what we read. Without a cap to set, only the latter is done.
 ///
 /// # Errors
 /// The body is not what `read` takes, or the cap is less than a token for each choice.
-pub(super) fn set_cap(dialect: Dialect, body: &[u8], max_output: u64) -> Result<Vec<u8>, String> {
+pub(super) fn set_cap(dialect: Dialect, body: &[u8], max_output: Option<u64>) -> Result<Vec<u8>, String> {
     let mut body = Body::parse(body)?;
-    match dialect {
-        Dialect::Anthropic => anthropic::cap(&mut body, max_output)?,
-        Dialect::Responses => responses::cap(&mut body, max_output)?,
-        Dialect::Chat => chat::cap(&mut body, max_output)?,
-        Dialect::Gemini => gemini::cap(&mut body, max_output)?,
+    if let Some(max_output) = max_output {
+        match dialect {
+            Dialect::Anthropic => anthropic::cap(&mut body, max_output)?,
+            Dialect::Responses => responses::cap(&mut body, max_output)?,
+            Dialect::Chat => chat::cap(&mut body, max_output)?,
+            Dialect::Gemini => gemini::cap(&mut body, max_output)?,
+        }
+    }
+    if dialect == Dialect::Chat {
+        chat::report_usage(&mut body)?;
     }
     Ok(body.to_json().into_bytes())
 }
@@ -180,6 +190,7 @@ mod tests {
         check("openai", "GET /v1/responses/resp_1", Route::Unknown);
         check("openai", "POST /v1/responses/compact", Route::Unknown);
         check("gemini", "POST /v1beta/models/m:embedContent", Route::Unknown);
+        check("gemini", "GET /v1beta/models/gemini-2.5-pro:generateContent", Route::Unknown);
         check("gemini", "POST /v1beta/files:generateContent", Route::Unknown);
         check("mistral", "POST /v1/chat/completions", Route::Unknown);
     }

@@ -26,13 +26,26 @@ impl Events {
             let (head, tail) = (&bytes[..end], &bytes[end + 1..]);
             bytes = tail;
             if self.line.is_empty() && !self.skips_line {
-                self.end_line(head, on_event);
+                if let (Some(data), Some(rest)) = (self.only_data(head), tail.strip_prefix(b"\n")) {
+                    on_event(data);
+                    bytes = rest;
+                } else {
+                    self.end_line(head, on_event);
+                }
             } else {
                 self.keep(head);
                 self.end_kept_line(on_event);
             }
         }
         self.keep(bytes);
+    }
+
+    /// The data of a line that begins an event. Where an empty line follows it, that is all of the event, as is usual,
+    /// and it need not be kept.
+    fn only_data<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let data = line.strip_prefix(b"data:")?;
+        let is_all = !self.has_data && !self.skips_event && !data.ends_with(b"\r") && data.len() < MAX_EVENT_BYTES;
+        is_all.then(|| data.strip_prefix(b" ").unwrap_or(data))
     }
 
     /// Takes the end of the stream: also an event that no empty line ended counts.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::body::{Body, share};
 use super::dialect::{Request, is_model_name};
-use super::reference::{self, Rules};
+use super::input::{Rules, Sense, media};
 use super::tally::{Tally, amount};
 use crate::core::Usage;
 
@@ -20,7 +20,11 @@ pub(super) const NEEDLES: &[&str] = &["\"usageMetadata\"", "\"error\"", "\"finis
 const RULES: Rules = Rules {
     fields: &["contents", "systemInstruction", "system_instruction"],
     opaque: &["args", "response"],
-    is_reference: |parent, key, _| matches!(parent, "fileData" | "file_data") && matches!(key, "fileUri" | "file_uri"),
+    files: &["inlineData", "inline_data"],
+    sense: |parent, key, _| match (parent, key) {
+        ("fileData" | "file_data", "fileUri" | "file_uri") => Sense::Reference,
+        _ => Sense::Text,
+    },
 };
 
 /// Tiers that cost the listed price, or less.
@@ -43,7 +47,7 @@ pub(super) fn read(path: &str, body: &Body) -> Result<Request, String> {
     body.without(&["cachedContent", "cached_content"])?;
     body.listed_price_only("serviceTier", LISTED_TIERS)?;
     body.listed_price_only("service_tier", LISTED_TIERS)?;
-    reference::refuse(body, &RULES)?;
+    let media = media(body, &RULES)?;
     let config = Body::parse(body.get(config_key(body)?).unwrap_or("{}").as_bytes())?;
     let choices = choices(&config)?;
     let own = config.whole(cap_key(&config)?)?;
@@ -52,6 +56,7 @@ pub(super) fn read(path: &str, body: &Body) -> Result<Request, String> {
         streams: action == "streamGenerateContent",
         max_output: own.map(|each| each.saturating_mul(choices)),
         min_output: choices,
+        media,
         long_cache: false,
     })
 }
@@ -183,7 +188,7 @@ mod tests {
     }
 
     fn check_cap(body: &str, max: u64, expected: &str) {
-        let capped = set_cap(Dialect::Gemini, body.as_bytes(), max).unwrap();
+        let capped = set_cap(Dialect::Gemini, body.as_bytes(), Some(max)).unwrap();
         assert_eq!(String::from_utf8(capped).unwrap(), expected);
     }
 
@@ -203,7 +208,7 @@ mod tests {
         check_cap(snake, 100, r#"{"generation_config":{"max_output_tokens":50,"candidate_count":2}}"#);
         let both = r#"{"generationConfig":{"maxOutputTokens":1,"max_output_tokens":999}}"#;
         assert!(ask(both).unwrap_err().contains("cannot both be set"));
-        set_cap(Dialect::Gemini, both.as_bytes(), 5).unwrap_err();
+        set_cap(Dialect::Gemini, both.as_bytes(), Some(5)).unwrap_err();
     }
 
     #[test]
@@ -221,7 +226,7 @@ mod tests {
         let with = |part: &str| ask(&format!(r#"{{"contents":[{{"parts":[{part}]}}]}}"#));
         with(r#"{"fileData":{"fileUri":"https://example.com/v"}}"#).unwrap_err();
         with(r#"{"file_data":{"file_uri":"files/1"}}"#).unwrap_err();
-        with(r#"{"inlineData":{"mimeType":"image/png","data":"AA"}}"#).unwrap();
+        assert_eq!(with(r#"{"inlineData":{"mimeType":"image/png","data":"AA"}}"#).unwrap().media.bytes, 2);
         with(r#"{"functionCall":{"args":{"fileData":{"fileUri":"x"}}}}"#).unwrap();
         ask(r#"{"cachedContent":"cachedContents/1"}"#).unwrap_err();
     }

@@ -4,7 +4,9 @@
 //! It reads little: of a stream only the events that can carry usage, an error or the end, each found by a search for a
 //! few words; a single document at its end. It keeps one event, or one document, up to a bound.
 
-use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::value::RawValue;
 
 use super::dialect::Dialect;
@@ -27,6 +29,8 @@ pub(super) struct Metered {
     pub complete: bool,
     /// What an error in the middle of it said; untrusted text.
     pub error: Option<String>,
+    /// An event of it was no JSON.
+    pub is_garbled: bool,
 }
 
 /// One response on its way.
@@ -66,6 +70,8 @@ impl Meter {
 
     /// Takes the end of the bytes.
     pub(super) fn finish(mut self) -> Metered {
+        // What is cut off is no nonsense.
+        let is_garbled = self.reader.is_garbled;
         match self.shape {
             Shape::Stream(events) => events.finish(&mut |data: &[u8]| self.reader.event(data)),
             Shape::Document(kept) => self.reader.document(&kept),
@@ -73,29 +79,45 @@ impl Meter {
         }
         let Tally { usage, is_final, complete, error, .. } = self.reader.tally;
         let is_final = is_final && complete;
-        Metered { usage: usage.filter(|_| is_final), input_known: usage.filter(|_| !is_final), complete, error }
+        Metered {
+            usage: usage.filter(|_| is_final),
+            input_known: usage.filter(|_| !is_final),
+            complete,
+            error,
+            is_garbled,
+        }
     }
 }
 
 struct Reader {
     dialect: Dialect,
-    needles: Vec<Finder<'static>>,
+    /// What to look for; none where that makes no search, which no dialect's words do.
+    words: Option<&'static AhoCorasick>,
     tally: Tally,
+    is_garbled: bool,
 }
+
+static WORDS: LazyLock<[(Dialect, Option<AhoCorasick>); 4]> = LazyLock::new(|| {
+    let words = |words: &[&str]| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words).ok();
+    [
+        (Dialect::Anthropic, words(anthropic::NEEDLES)),
+        (Dialect::Responses, words(responses::NEEDLES)),
+        (Dialect::Chat, words(chat::NEEDLES)),
+        (Dialect::Gemini, words(gemini::NEEDLES)),
+    ]
+});
 
 impl Reader {
     fn new(dialect: Dialect) -> Self {
-        let needles = match dialect {
-            Dialect::Anthropic => anthropic::NEEDLES,
-            Dialect::Responses => responses::NEEDLES,
-            Dialect::Chat => chat::NEEDLES,
-            Dialect::Gemini => gemini::NEEDLES,
-        };
-        Self { dialect, needles: needles.iter().map(|needle| Finder::new(*needle)).collect(), tally: Tally::default() }
+        let words = WORDS.iter().find(|(of, _)| *of == dialect).and_then(|(_, words)| words.as_ref());
+        Self { dialect, words, tally: Tally::default(), is_garbled: false }
     }
 
     fn event(&mut self, data: &[u8]) {
-        if self.needles.iter().any(|needle| says(data, needle)) {
+        // Whether it is whole shows at its end; that is all that is read of most.
+        let end = data.trim_ascii_end();
+        self.is_garbled |= !end.ends_with(b"}") && !end.ends_with(b"]") && !end.is_empty();
+        if self.words.is_some_and(|words| says(data, words)) {
             self.note(data);
         }
     }
@@ -126,11 +148,11 @@ impl Reader {
     }
 }
 
-/// True where the words stand in an event, other than as a key whose value is null: many events carry a `usage` that
-/// is not there yet.
-fn says(data: &[u8], needle: &Finder) -> bool {
-    needle.find_iter(data).any(|at| {
-        let rest = data[at + needle.needle().len()..].trim_ascii_start();
+/// True where one of the words stands in an event, other than as a key whose value is null: many events carry a
+/// `usage` that is not there yet.
+fn says(data: &[u8], words: &AhoCorasick) -> bool {
+    words.find_iter(data).any(|found| {
+        let rest = data[found.end()..].trim_ascii_start();
         rest.strip_prefix(b":").is_none_or(|value| !value.trim_ascii_start().starts_with(b"null"))
     })
 }
@@ -274,9 +296,15 @@ data: {"candidates":[{"content":{"parts":[{"text":"!"}]},"finishReason":"STOP","
     fn what_says_nothing_counts_nothing() {
         for (dialect, _) in STREAMS {
             for text in ["", "<html>", "{", "[]", "{\"usage\":", "data: {\"usage\":{{{not json\n\n"] {
-                let nothing = Metered { usage: None, input_known: None, complete: false, error: None };
-                assert_eq!(document(dialect, text), nothing, "{dialect:?} {text}");
-                assert_eq!(stream(dialect, text), nothing, "{dialect:?} {text}");
+                let nothing = |is_garbled: bool| Metered {
+                    usage: None,
+                    input_known: None,
+                    complete: false,
+                    error: None,
+                    is_garbled,
+                };
+                assert_eq!(document(dialect, text), nothing(false), "{dialect:?} {text}");
+                assert_eq!(stream(dialect, text), nothing(text.starts_with("data")), "{dialect:?} {text}");
             }
             let silent = document(dialect, "{}");
             assert_eq!((silent.usage, silent.complete), (None, true), "{dialect:?}");

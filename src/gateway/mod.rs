@@ -7,23 +7,27 @@
 
 mod anthropic;
 mod body;
+mod bound;
 mod call;
 mod chat;
+mod client;
+mod connections;
 mod dialect;
 mod events;
 mod fault;
 mod forward;
 mod gemini;
+mod input;
 mod meter;
 mod openai;
 mod price;
-mod reference;
 mod refusal;
 mod relay;
 mod responses;
 mod resume;
 mod script;
 mod script_shapes;
+mod secret;
 mod server;
 mod settle;
 mod tally;
@@ -37,10 +41,10 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-pub use price::prices_dated;
-pub use script::{PROBE_CONTENT, PROBE_FILE};
+pub use price::{Tariff, prices_dated};
+pub use script::{PROBE_CONTENT, PROBE_RUN, PROBE_WRITTEN};
 
 use crate::core::{CallAnswer, Input, Price, TaskId};
 use call::Attempt;
@@ -67,7 +71,7 @@ pub enum Upstream {
 /// Limits of every call.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Silence of an upstream after which a call is given up.
+    /// Silence of an upstream after which a stream is given up; a response that comes as a whole has 10 minutes at least.
     pub stall: Duration,
     /// Most that a response may hold, bytes.
     pub max_response_bytes: u64,
@@ -118,7 +122,7 @@ impl Gateway {
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let shared = Arc::new(Shared::new(options, tell, upstream::client()?));
+        let shared = Arc::new(Shared::new(options, tell, client::Client::new()?));
         let (stop, stopped) = oneshot::channel();
         let of_thread = Arc::clone(&shared);
         let serve = move || {
@@ -134,7 +138,9 @@ impl Gateway {
     pub fn open(&self, line: Line) -> Access {
         // 122 random bits each; a guess costs a connection.
         let bearer = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        let attempt = Arc::new(Attempt::new(line));
+        // As much as one request may hold; a second large one waits for the first.
+        let room = usize::try_from(self.shared.options.max_request_bytes).unwrap_or(usize::MAX);
+        let attempt = Arc::new(Attempt::new(line, room.min(Semaphore::MAX_PERMITS)));
         self.shared.add(bearer.clone(), Arc::clone(&attempt));
         let base_url = format!("http://127.0.0.1:{}/{bearer}", self.port);
         Access { base_url, bearer, attempt, shared: Arc::clone(&self.shared) }

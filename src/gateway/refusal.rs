@@ -12,6 +12,12 @@ pub(super) fn refusal(dialect: Dialect, message: &str) -> (u16, Vec<u8>) {
     error(dialect, 400, name, message)
 }
 
+/// A call for which there is no place now: another try makes sense.
+pub(super) fn busy(dialect: Dialect) -> (u16, Vec<u8>) {
+    let name = if dialect == Dialect::Gemini { "RESOURCE_EXHAUSTED" } else { "rate_limit_error" };
+    error(dialect, 429, name, "the gateway holds too many requests of this agent at once; try again")
+}
+
 /// A call whose upstream gave no answer.
 pub(super) fn trouble(dialect: Dialect, trouble: CallTrouble, message: &str) -> (u16, Vec<u8>) {
     let (status, gemini) = match trouble {
@@ -57,6 +63,13 @@ mod tests {
         check(refusal(Dialect::Anthropic, message), (400, anthropic));
         let gemini = json!({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}});
         check(refusal(Dialect::Gemini, message), (400, gemini));
+    }
+
+    #[test]
+    fn too_much_at_once_is_a_rate() {
+        let name = |dialect| serde_json::from_slice::<Value>(&busy(dialect).1).unwrap();
+        assert_eq!((busy(Dialect::Chat).0, &name(Dialect::Chat)["error"]["type"]), (429, &json!("rate_limit_error")));
+        assert_eq!(name(Dialect::Gemini)["error"]["status"], "RESOURCE_EXHAUSTED");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! upstream is silent for too long, sends too much or breaks off, and where the attempt is over.
 
 use std::io;
+use std::mem::replace;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,12 +11,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::call::Held;
+use super::client::Answer;
 use super::settle::End;
 use super::upstream::reason;
 use crate::core::CallTrouble;
@@ -25,7 +27,7 @@ pub(super) type Reply = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 /// Parts at the beginning of a body that go on at once: answers that are small are not held up at all.
 const PROMPT_PARTS: u32 = 16;
-/// How long later parts are held for others to come along; each on its own costs two calls of the kernel.
+/// How long later parts are held while the kernel gathers what follows; each on its own costs two calls of the kernel.
 const HOLD: Duration = Duration::from_millis(2);
 /// What is never held longer, bytes.
 const FULL: usize = 64 << 10;
@@ -35,32 +37,24 @@ pub(super) struct Relay {
     body: UnsyncBoxBody<Bytes, io::Error>,
     /// None where no tokens are spent.
     call: Option<Held>,
-    silence: Silence,
+    /// The time in which the agent does not read does not count.
+    silence: Timer,
     left: u64,
     over: bool,
     /// What came and has not gone on yet.
     held: BytesMut,
-    held_until: Option<Pin<Box<Sleep>>>,
+    hold: Timer,
     parts: u32,
     /// What goes on after what is held.
     broken: Option<io::Error>,
-}
-
-/// What a part means for what is held.
-enum Took {
-    /// Wait for more.
-    Hold,
-    /// Let it go on now.
-    GoOn,
-    /// The response has to be cut.
-    Break(CallTrouble, String),
+    has_paused: bool,
 }
 
 type Part = Option<Result<Frame<Bytes>, io::Error>>;
 
 impl Relay {
     /// Passes an upstream's body on. `stall` bounds its silence, `max_bytes` its size.
-    pub(super) fn new(body: Incoming, call: Option<Held>, stall: Duration, max_bytes: u64) -> Self {
+    pub(super) fn new(body: Answer, call: Option<Held>, stall: Duration, max_bytes: u64) -> Self {
         Self::of(body.map_err(io::Error::other).boxed_unsync(), call, stall, max_bytes)
     }
 
@@ -78,13 +72,14 @@ impl Relay {
         let relay = Self {
             body,
             call,
-            silence: Silence::new(stall),
+            silence: Timer::new(stall),
             left: max_bytes,
             over: false,
             held: BytesMut::new(),
-            held_until: None,
+            hold: Timer::new(HOLD),
             parts: 0,
             broken: None,
+            has_paused: false,
         };
         // Nobody polls a body that has ended before it began.
         if relay.body.is_end_stream() {
@@ -103,13 +98,14 @@ impl Relay {
         self.call.as_ref().is_some_and(|call| call.is_cut(cx))
     }
 
-    fn took(&mut self, frame: Frame<Bytes>) -> Took {
-        self.silence.broken();
+    /// Takes a part. True where it goes on now.
+    fn took(&mut self, frame: Frame<Bytes>) -> bool {
+        self.silence.stop();
         // Trailers say nothing to an agent.
-        let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) else { return Took::Hold };
+        let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) else { return false };
         let Some(left) = self.left.checked_sub(bytes_of(&data)) else {
-            let message = "the response is larger than a response may be".to_owned();
-            return Took::Break(CallTrouble::TooLarge, message);
+            self.cut(CallTrouble::TooLarge, "the response is larger than a response may be".to_owned());
+            return true;
         };
         self.left = left;
         self.parts = self.parts.saturating_add(1);
@@ -120,53 +116,66 @@ impl Relay {
         if is_last {
             self.end(End::Orderly);
         }
-        if is_last || self.parts <= PROMPT_PARTS || self.held.len() >= FULL { Took::GoOn } else { Took::Hold }
-    }
-
-    /// What is held goes on.
-    fn go_on(&mut self) -> Part {
-        self.held_until = None;
-        Some(Ok(Frame::data(self.held.split().freeze())))
+        is_last || self.parts <= PROMPT_PARTS || self.held.len() >= FULL
     }
 
     /// The response is cut, after what is held.
-    fn cut(&mut self, trouble: CallTrouble, message: String) -> Part {
+    fn cut(&mut self, trouble: CallTrouble, message: String) {
         self.over = true;
         self.end(End::Broke(trouble, message.clone()));
-        let error = io::Error::other(message);
-        if self.held.is_empty() {
-            return Some(Err(error));
-        }
-        self.broken = Some(error);
-        self.go_on()
+        self.broken = Some(io::Error::other(message));
     }
 
-    /// Takes everything that is there. None where nothing goes on yet.
-    fn take_parts(&mut self, cx: &mut Context<'_>) -> Option<Part> {
+    /// Takes everything that is there. True where something goes on now: a part, or the end.
+    fn take_parts(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match self.took(frame) {
-                    Took::Hold => {}
-                    Took::GoOn => return Some(self.go_on()),
-                    Took::Break(trouble, message) => return Some(self.cut(trouble, message)),
-                },
+                Poll::Ready(Some(Ok(frame))) => {
+                    if self.took(frame) {
+                        return true;
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => {
-                    let message = format!("the upstream broke off: {}", reason(&error));
-                    return Some(self.cut(CallTrouble::Cut, message));
+                    self.cut(CallTrouble::Cut, format!("the upstream broke off: {}", reason(&error)));
+                    return true;
                 }
                 Poll::Ready(None) => {
                     self.over = true;
                     self.end(End::Orderly);
-                    return Some(if self.held.is_empty() { None } else { self.go_on() });
+                    return true;
                 }
-                Poll::Pending => return None,
+                Poll::Pending => return false,
             }
         }
     }
 
-    fn is_held_long_enough(&mut self, cx: &mut Context<'_>) -> bool {
-        let timer = self.held_until.get_or_insert_with(|| Box::pin(sleep(HOLD)));
-        timer.as_mut().poll(cx).is_ready()
+    /// True where something goes on now; else the task is woken when it may.
+    fn has_news(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.over {
+            return true;
+        }
+        if self.is_cut(cx) {
+            self.held.clear();
+            self.cut(CallTrouble::Abandoned, "the attempt was ended".to_owned());
+            return true;
+        }
+        let was_held = self.hold.is_running;
+        // Meanwhile the kernel gathers.
+        if was_held && !self.hold.is_over(cx) {
+            return false;
+        }
+        if self.take_parts(cx) {
+            return true;
+        }
+        if !self.held.is_empty() {
+            return was_held || self.hold.is_over(cx);
+        }
+        let is_silent = self.silence.is_over(cx);
+        if is_silent {
+            let message = format!("the upstream sent nothing for {} s", self.silence.length.as_secs_f64());
+            self.cut(CallTrouble::Stalled, message);
+        }
+        is_silent
     }
 }
 
@@ -176,24 +185,19 @@ impl Body for Relay {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Part> {
         let this = self.get_mut();
-        if this.over {
-            return Poll::Ready(this.broken.take().map(Err));
-        }
-        if this.is_cut(cx) {
-            this.held.clear();
-            return Poll::Ready(this.cut(CallTrouble::Abandoned, "the attempt was ended".to_owned()));
-        }
-        if let Some(part) = this.take_parts(cx) {
-            return Poll::Ready(part);
+        if !this.has_news(cx) {
+            return Poll::Pending;
         }
         if !this.held.is_empty() {
-            return if this.is_held_long_enough(cx) { Poll::Ready(this.go_on()) } else { Poll::Pending };
+            this.hold.stop();
+            return Poll::Ready(Some(Ok(Frame::data(this.held.split().freeze()))));
         }
-        if this.silence.lasts_too_long(cx) {
-            let message = format!("the upstream sent nothing for {} s", this.silence.limit.as_secs_f64());
-            return Poll::Ready(this.cut(CallTrouble::Stalled, message));
+        // The server writes when it has to wait; an error would make it drop what it was given before.
+        if this.broken.is_some() && !replace(&mut this.has_paused, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Poll::Pending
+        Poll::Ready(this.broken.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -205,32 +209,32 @@ impl Body for Relay {
     }
 }
 
-/// How long the upstream has been silent. The time in which the agent does not read does not count.
-struct Silence {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    counting: bool,
+/// A time that begins when it is first asked whether it is over.
+struct Timer {
+    length: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_running: bool,
 }
 
-impl Silence {
-    fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, counting: false }
+impl Timer {
+    fn new(length: Duration) -> Self {
+        Self { length, sleep: None, is_running: false }
     }
 
-    fn broken(&mut self) {
-        self.counting = false;
+    fn stop(&mut self) {
+        self.is_running = false;
     }
 
-    fn lasts_too_long(&mut self, cx: &mut Context<'_>) -> bool {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        if !self.counting {
-            self.counting = true;
-            if let Some(until) = Instant::now().checked_add(limit) {
-                timer.as_mut().reset(until);
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let length = self.length;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(length)));
+        if !self.is_running {
+            self.is_running = true;
+            if let Some(until) = Instant::now().checked_add(length) {
+                sleep.as_mut().reset(until);
             }
         }
-        timer.as_mut().poll(cx).is_ready()
+        sleep.as_mut().poll(cx).is_ready()
     }
 }
 

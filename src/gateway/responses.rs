@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::body::{Body, share};
 use super::dialect::Request;
+use super::input::{Rules, Sense, media};
 use super::openai::{Counts, caches_long, check_tier};
-use super::reference::{self, Rules, is_remote};
 use super::tally::Tally;
 
 /// Parts of an event that make it worth reading.
@@ -22,11 +22,12 @@ const MIN_OUTPUT: u64 = 16;
 const RULES: Rules = Rules {
     fields: &["input"],
     opaque: &["action", "annotations", "results", "tools"],
-    is_reference: |_, key, text| match key {
-        "file_id" | "file_url" => true,
-        "image_url" => is_remote(text),
-        "type" => text == "item_reference",
-        _ => false,
+    files: &[],
+    sense: |_, key, text| match (key, text) {
+        ("file_id" | "file_url", _) | ("type", "item_reference") => Sense::Reference,
+        ("image_url", _) => Sense::Url,
+        ("file_data", _) => Sense::File,
+        _ => Sense::Text,
     },
 };
 
@@ -40,12 +41,13 @@ pub(super) fn read(body: &Body) -> Result<Request, String> {
         return Err("`background` has the API go on after the response; leave it out".to_owned());
     }
     check_tier(body)?;
-    reference::refuse(body, &RULES)?;
+    let media = media(body, &RULES)?;
     Ok(Request {
         model: body.model()?,
         streams: body.flag("stream")?,
         max_output: body.whole("max_output_tokens")?,
         min_output: MIN_OUTPUT,
+        media,
         long_cache: caches_long(body, "input"),
     })
 }
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn the_cap_is_lowered_or_added() {
         for body in [r#"{"model":"m","max_output_tokens":9999}"#, r#"{"model":"m"}"#] {
-            let capped = set_cap(Dialect::Responses, body.as_bytes(), 100).unwrap();
+            let capped = set_cap(Dialect::Responses, body.as_bytes(), Some(100)).unwrap();
             assert_eq!(capped, br#"{"model":"m","max_output_tokens":100}"#);
         }
     }
@@ -148,6 +150,8 @@ mod tests {
         check_refused(r#""input":[{"content":[{"type":"input_file","file_id":"f"}]}]"#, "inline");
         check_refused(r#""input":[{"output":[{"type":"input_image","image_url":"https://x"}]}]"#, "inline");
         ask(r#"{"model":"m","previous_response_id":null,"input":[{"image_url":"data:image/png;base64,AA"}]}"#).unwrap();
+        let image = ask(r#"{"model":"m","input":[{"output":[{"image_url":"data:image/png;base64,AA"}]}]}"#).unwrap();
+        assert_eq!((image.media.bytes, image.media.tokens), (24, 12));
         ask(r#"{"model":"m","input":[{"content":[{"text":"x","annotations":[{"file_id":"f"}]}]}]}"#).unwrap();
     }
 

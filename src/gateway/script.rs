@@ -1,6 +1,7 @@
-//! A model of our own for `check`: it has an agent write one file with one tool call, then says that it is done. So
-//! `check` proves that an agent and its tools work inside the walls, without a key and without a network. In: an
-//! agent's request in any dialect. Out: the response that a model API would give.
+//! A model of our own for `check`: it has an agent write one file with its own tool, where that is offered, and another
+//! with a shell command, then says that it is done. So `check` proves that an agent's tools work inside the walls,
+//! without a key and without a network; a shell is what fails silently there. In: an agent's request in any dialect.
+//! Out: the response that a model API would give.
 
 use std::path::Path;
 
@@ -9,13 +10,15 @@ use serde_json::{Value, json};
 use super::dialect::{Dialect, Request};
 use super::script_shapes as shapes;
 
-/// The file that the tool call writes, in the agent's working directory.
-pub const PROBE_FILE: &str = "maestro-ci-probe.txt";
-/// What stands in it.
+/// The file that the agent's own tool for files writes, in its working directory.
+pub const PROBE_WRITTEN: &str = "maestro-ci-probe-written.txt";
+/// The file that the shell command writes there; it holds the content only if every call that was asked for worked.
+pub const PROBE_RUN: &str = "maestro-ci-probe-run.txt";
+/// What stands in them.
 pub const PROBE_CONTENT: &str = "ok";
 
-/// What the model says once the file is written.
-const DONE: &str = "The probe file is written.";
+/// What the model says once that is done.
+const DONE: &str = "The probe files are written.";
 /// What it says to a request without tools: agents ask for titles and summaries on the side.
 const ASIDE: &str = "Probe";
 
@@ -66,33 +69,49 @@ fn turn(dialect: Dialect, body: &Value, results: usize, dir: &Path) -> Turn {
         return Turn::Say(shapes::gemini_aside().to_string());
     }
     let tools = tools(dialect, body);
-    match write_call(&tools, dir) {
-        Some(call) if results == 0 => call,
-        _ => Turn::Say(if tools.is_empty() { ASIDE } else { DONE }.to_owned()),
-    }
+    let written = write_call(&tools, dir);
+    let run = shell_call(&tools, dir, written.is_some());
+    // One call after the other: each result in the history is one that is done.
+    let mut calls = written.into_iter().chain(run).skip(results);
+    calls.next().unwrap_or_else(|| Turn::Say(if tools.is_empty() { ASIDE } else { DONE }.to_owned()))
 }
 
-/// The call that writes the file, by the tools of the agents that are known; a shell does where no writer is offered.
+/// The call that writes a file, by the tools of the agents that are known.
 fn write_call(tools: &[Tool], dir: &Path) -> Option<Turn> {
-    let path = dir.join(PROBE_FILE);
+    let path = dir.join(PROBE_WRITTEN);
     let path = path.to_string_lossy();
-    let shell = format!("printf %s {PROBE_CONTENT} > {}", quoted(&path));
-    let in_bash = json!(["bash", "-lc", shell]);
-    let edit = format!("*** Begin Patch\n*** Add File: {PROBE_FILE}\n+{PROBE_CONTENT}\n*** End Patch\n");
+    let edit = format!("*** Begin Patch\n*** Add File: {PROBE_WRITTEN}\n+{PROBE_CONTENT}\n*** End Patch\n");
     let inputs = [
         ("Write", json!({"file_path": path, "content": PROBE_CONTENT})),
         ("write_file", json!({"file_path": path, "content": PROBE_CONTENT})),
         ("write", json!({"filePath": path, "content": PROBE_CONTENT})),
         // Codex and opencode have the same tool with another name for its text.
         ("apply_patch", json!({"input": edit, "patchText": edit})),
-        ("Bash", json!({"command": shell, "description": "Write the probe file"})),
-        ("run_shell_command", json!({"command": shell, "description": "Write the probe file", "is_background": false})),
-        ("bash", json!({"command": shell, "description": "Write the probe file"})),
+    ];
+    call_of(tools, inputs)
+}
+
+/// The call of a shell that writes a file, by the tools of the agents that are known. Where one was to be `written`
+/// before, it copies that: so its own holds the content only if both calls worked.
+fn shell_call(tools: &[Tool], dir: &Path, written: bool) -> Option<Turn> {
+    let path = |name: &str| quoted(&dir.join(name).to_string_lossy());
+    let from = if written { format!("cat {}", path(PROBE_WRITTEN)) } else { format!("printf %s {PROBE_CONTENT}") };
+    let shell = format!("{from} > {}", path(PROBE_RUN));
+    let (in_bash, why) = (json!(["bash", "-lc", shell]), "Write the probe file");
+    let inputs = [
+        ("Bash", json!({"command": shell, "description": why})),
+        ("run_shell_command", json!({"command": shell, "description": why, "is_background": false})),
+        ("bash", json!({"command": shell, "description": why})),
         ("exec_command", json!({"cmd": shell, "yield_time_ms": 10_000})),
         ("shell_command", json!({"command": shell})),
         ("shell", json!({"command": in_bash})),
         ("local_shell", json!({"command": in_bash})),
     ];
+    call_of(tools, inputs)
+}
+
+/// A call of the first of these tools that is offered.
+fn call_of<const N: usize>(tools: &[Tool], inputs: [(&str, Value); N]) -> Option<Turn> {
     inputs.into_iter().find_map(|(name, input)| {
         let tool = tools.iter().find(|tool| is_named(&tool.name, name))?;
         let input = if tool.free_text { input["input"].clone() } else { input };
@@ -176,10 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn after_a_result_there_is_no_second_call() {
-        let tools = json!([{"name": "Write"}]);
-        let result = json!([{"role": "user", "content": [{"type": "tool_result"}]}]);
-        check(Dialect::Anthropic, &json!({"tools": tools, "messages": result}), None);
+    fn after_the_file_comes_the_shell_and_then_nothing() {
+        let tools = json!([{"name": "Bash"}, {"name": "Write"}]);
+        let result = json!({"role": "user", "content": [{"type": "tool_result"}]});
+        check(Dialect::Anthropic, &json!({"tools": tools, "messages": [result]}), Some("Bash"));
+        check(Dialect::Anthropic, &json!({"tools": tools, "messages": [result, result]}), None);
+        check(Dialect::Anthropic, &json!({"tools": [{"name": "Bash"}], "messages": [result]}), None);
         let input = json!([{"type": "function_call_output"}]);
         check(Dialect::Responses, &json!({"tools": [{"name": "shell"}], "input": input}), None);
         let messages = json!([{"role": "tool"}]);
@@ -199,7 +220,7 @@ mod tests {
     fn a_patch_tool_takes_text_where_it_says_so() {
         let custom = [Tool { name: "apply_patch".to_owned(), free_text: true }];
         let Some(Turn::Tool { input, .. }) = write_call(&custom, Path::new("/w")) else { panic!("no call") };
-        assert!(input.as_str().unwrap().contains("Add File: maestro-ci-probe.txt"), "{input}");
+        assert!(input.as_str().unwrap().contains("Add File: maestro-ci-probe-written.txt"), "{input}");
     }
 
     #[test]

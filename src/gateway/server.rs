@@ -1,8 +1,10 @@
 //! The server: it accepts connections on loopback, finds the attempt by its bearer and the call by its route. In:
-//! requests at `/BEARER/PROVIDER/PATH`. Out: what `forward` makes of them; for a bearer that nobody has, nothing.
+//! requests at `/BEARER/PROVIDER/PATH`. Out: what `forward` makes of them; for a bearer that nobody has, nothing; for
+//! an attempt that has too many under way, a 429.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,28 +16,26 @@ use hyper::{Request, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
+use super::bound::Bound;
 use super::call::{Attempt, Call, lock};
+use super::client::Client;
+use super::connections::{Connection, Connections};
 use super::dialect::{Route, route};
 use super::forward::Visit;
+use super::refusal::busy;
 use super::relay::{Reply, short};
-use super::upstream::Client;
 use super::{Options, Tell};
-use crate::core::Usage;
 
-/// Connections at once; more wait in the backlog.
+/// Connections at once; for one more, the one that has been idle longest is closed.
 const MAX_CONNECTIONS: usize = 512;
 /// A connection without a request is closed after this; agents keep idle ones open between calls.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+/// Most that the bodies of all requests hold at once, bytes.
+const MAX_HELD_BYTES: usize = 256 << 20;
 /// How long to wait where a connection could not be accepted: descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Parts of a token in which the ratio is counted.
-const PARTS: u64 = 1_000_000;
-/// Tokens a byte at first, in parts: half a token.
-const FIRST_RATIO: u64 = PARTS / 2;
-/// Tokens a byte at most, in parts: what an upstream claims beyond that is no experience to learn from.
-const MAX_RATIO: u64 = 4 * PARTS;
 
 /// What the server, its calls and its owner share.
 pub(super) struct Shared {
@@ -45,10 +45,13 @@ pub(super) struct Shared {
     pub tell: Tell,
     /// Speaks to upstreams.
     pub client: Client,
+    /// Bounds the input of requests.
+    pub bound: Bound,
+    /// Room for the bodies of requests, bytes.
+    pub room: Arc<Semaphore>,
     attempts: Mutex<HashMap<String, Arc<Attempt>>>,
     asked: Mutex<HashMap<u64, Arc<Call>>>,
     last_call: AtomicU64,
-    ratio: AtomicU64,
 }
 
 impl Shared {
@@ -57,10 +60,11 @@ impl Shared {
             options,
             tell,
             client,
+            bound: Bound::default(),
+            room: Arc::new(Semaphore::new(MAX_HELD_BYTES)),
             attempts: Mutex::default(),
             asked: Mutex::default(),
             last_call: AtomicU64::new(0),
-            ratio: AtomicU64::new(FIRST_RATIO),
         }
     }
 
@@ -98,22 +102,6 @@ impl Shared {
     pub(super) fn take_asked(&self, id: u64) -> Option<Arc<Call>> {
         lock(&self.asked).remove(&id)
     }
-
-    /// Upper bound of the input tokens of a request.
-    pub(super) fn input_bound(&self, request_bytes: u64) -> u64 {
-        let parts = u128::from(request_bytes) * u128::from(self.ratio.load(Ordering::Relaxed));
-        u64::try_from(parts.div_ceil(u128::from(PARTS))).unwrap_or(u64::MAX)
-    }
-
-    /// Remembers the worst ratio of tokens to bytes. Estimates teach nothing.
-    pub(super) fn learn(&self, request_bytes: u64, usage: &Usage) {
-        if usage.estimated_tokens > 0 || request_bytes == 0 {
-            return;
-        }
-        let parts = (u128::from(usage.input_tokens) * u128::from(PARTS)).div_ceil(u128::from(request_bytes));
-        let ratio = u64::try_from(parts).unwrap_or(MAX_RATIO).min(MAX_RATIO);
-        self.ratio.fetch_max(ratio, Ordering::Relaxed);
-    }
 }
 
 /// Serves until it is stopped.
@@ -122,38 +110,49 @@ pub(super) async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, 
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the gateway cannot listen: {error}"),
     };
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Connections::new(MAX_CONNECTIONS);
     loop {
         let accepted = tokio::select! {
             _ = &mut stopped => return,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &connections) => accepted,
         };
         match accepted {
-            Some((stream, place)) => drop(tokio::spawn(connection(stream, Arc::clone(&shared), place))),
+            Some((stream, place)) => drop(tokio::spawn(serve_one(stream, Arc::clone(&shared), place))),
             None => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> Option<(TcpStream, Connection)> {
     let (stream, _) = listener.accept().await.ok()?;
-    Some((stream, place))
+    Some((stream, connections.enter().await?))
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
+async fn serve_one(stream: TcpStream, shared: Arc<Shared>, place: Connection) {
     // Parts of a stream are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<Reply, Infallible>(answer(&shared, request).await) }
+    let service = service_fn(|request: Request<Incoming>| async {
+        place.works();
+        let reply = answer(&shared, request).await;
+        place.waits();
+        Ok::<Reply, Infallible>(reply)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = place.has_to_go() => {
+            if place.is_unused() {
+                return;
+            }
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!("a connection of an agent ended: {error}");
     }
-    drop(place);
 }
 
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
@@ -165,11 +164,17 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let route = route(&provider, parts.method.as_str(), &path);
     let (method, headers) = (parts.method, parts.headers);
+    let place = attempt.place();
     let visit = Visit { shared: Arc::clone(shared), attempt, upstream, provider, path, method, headers };
-    match route {
-        Route::Call(dialect) => visit.call(dialect, body).await,
-        Route::Free => visit.free(body).await,
-        Route::Unknown => short(404, error("this part of the API is not served in this run")),
+    match (route, place) {
+        (Route::Unknown, _) => visit.unserved().await,
+        (Route::Call(dialect), Some(place)) => visit.call(dialect, body, place).await,
+        (Route::Free, Some(place)) => visit.free(body, place).await,
+        (Route::Call(dialect), None) => {
+            let (status, body) = busy(dialect);
+            short(status, body)
+        }
+        (Route::Free, None) => short(429, error("too many requests of this agent are under way; try again")),
     }
 }
 

@@ -4,9 +4,12 @@
 use hyper::HeaderMap;
 use hyper::header::RETRY_AFTER;
 
+use super::bound::Load;
 use super::fault::fault;
 use super::meter::{Meter, Metered};
-use crate::core::{CallFault, CallTrouble, Price, Usage, UsageSource};
+use super::price::Tariff;
+use super::secret::Secret;
+use crate::core::{CallFault, CallTrouble, Usage, UsageSource};
 use crate::text::one_line;
 
 /// Kept of an error's body, bytes: what it says stands at its beginning.
@@ -18,10 +21,14 @@ const MESSAGE_CHARS: usize = 500;
 pub(super) struct Terms {
     /// Upper bound of its input tokens.
     pub input_bound: u64,
-    /// Bytes of its request.
-    pub request_bytes: u64,
+    /// Output tokens that it asked for.
+    pub output: u64,
+    /// What its request carries.
+    pub load: Load,
     /// What it costs, where that is known.
-    pub price: Option<Price>,
+    pub tariff: Option<Tariff>,
+    /// The key that it goes out with; no message may name it.
+    pub key: Option<String>,
 }
 
 /// A response, as far as it came.
@@ -86,9 +93,14 @@ pub(super) fn settlement(terms: &Terms, cap: Option<u64>, seen: Option<Seen>, en
 
 fn of_response(terms: &Terms, cap: u64, metered: Metered, broke: Option<CallFault>) -> (Usage, Option<CallFault>) {
     let fault = match metered.error {
-        Some(message) => Some(trouble(in_stream(&message), Some(200), &message)),
+        Some(message) => {
+            let message = Secret::new(terms.key.as_deref()).masked_text(message);
+            Some(trouble(in_stream(&message), Some(200), &message))
+        }
         // Who hangs up after the last word hangs up in time.
         None if metered.complete => None,
+        // Nor is it the agent's fault that it hangs up on nonsense.
+        None if metered.is_garbled => Some(trouble(CallTrouble::Cut, Some(200), "an event of the response is no JSON")),
         None => broke.or_else(|| Some(trouble(CallTrouble::Cut, Some(200), "the response is not complete"))),
     };
     let usage = match metered.usage {
@@ -121,8 +133,8 @@ fn counted(api_calls: u64) -> Usage {
 }
 
 fn priced(terms: &Terms, usage: Usage) -> Usage {
-    match terms.price {
-        Some(price) => Usage { cost_microusd: price.cost(&usage), ..usage },
+    match terms.tariff {
+        Some(tariff) => tariff.priced(usage),
         None => Usage { unpriced_calls: 1, ..usage },
     }
 }
@@ -136,7 +148,7 @@ fn worst(terms: &Terms, cap: u64, known: Option<Usage>) -> Usage {
             estimated_tokens: terms.input_bound.saturating_add(cap),
             ..counted(1)
         };
-        let cost = terms.price.map(|price| price.worst(terms.input_bound, cap));
+        let cost = terms.tariff.map(|tariff| tariff.up_to(terms.input_bound).worst(terms.input_bound, cap));
         // Which input a cache takes is not known either, so it counts at its dearest.
         return Usage { cost_microusd: cost.unwrap_or(0), ..priced(terms, usage) };
     };
@@ -148,17 +160,27 @@ fn worst(terms: &Terms, cap: u64, known: Option<Usage>) -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Price;
+    use crate::gateway::input::Media;
 
     const TERMS: Terms = Terms {
         input_bound: 1000,
-        request_bytes: 2000,
-        price: Some(Price { input: 1_000_000, cached_input: 100_000, cache_write: 2_000_000, output: 10_000_000 }),
+        output: 500,
+        load: Load::new(2000, Media { bytes: 0, tokens: 0 }),
+        tariff: Some(Tariff::flat(Price {
+            input: 1_000_000,
+            cached_input: 100_000,
+            cache_write: 2_000_000,
+            cache_write_1h: 2_000_000,
+            output: 10_000_000,
+        })),
+        key: None,
     };
 
     fn metered(usage: Option<u64>, input_known: Option<u64>, complete: bool) -> Metered {
         let usage = usage.map(|output_tokens| Usage { input_tokens: 600, output_tokens, ..Usage::default() });
         let input_known = input_known.map(|input_tokens| Usage { input_tokens, output_tokens: 1, ..Usage::default() });
-        Metered { usage, input_known, complete, error: None }
+        Metered { usage, input_known, complete, error: None, is_garbled: false }
     }
 
     #[test]
@@ -166,6 +188,17 @@ mod tests {
         let (usage, fault) = of_response(&TERMS, 500, metered(Some(50), None, true), None);
         assert_eq!((usage.tokens(), usage.estimated_tokens, usage.cost_microusd), (650, 0, 600 + 500));
         assert_eq!((usage.api_calls, usage.source, fault), (1, UsageSource::Gateway, None));
+    }
+
+    #[test]
+    fn the_bound_was_set_aside_at_its_tier_and_what_came_costs_that_of_its_own() {
+        let terms = Terms { input_bound: 300_000, tariff: Tariff::listed("gpt-5.4"), ..TERMS };
+        let used = Usage { input_tokens: 100_000, output_tokens: 1000, ..Usage::default() };
+        let told = Metered { usage: Some(used), input_known: None, complete: true, error: None, is_garbled: false };
+        // $2.50 and $15 up to 272,000 tokens of input, $5 and $22.50 above.
+        assert_eq!(of_response(&terms, 1000, told, None).0.cost_microusd, 250_000 + 15_000);
+        let worst = of_response(&terms, 1000, metered(None, None, true), None).0;
+        assert_eq!(worst.cost_microusd, 1_500_000 + 22_500);
     }
 
     #[test]
@@ -184,10 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn no_message_names_the_key() {
+        let terms = Terms { key: Some("sk-123456".to_owned()), ..TERMS };
+        let error = Some("rate_limit: not for sk-123456".to_owned());
+        let (_, fault) = of_response(&terms, 500, Metered { error, ..metered(None, None, false) }, None);
+        assert_eq!(fault.map(|f| f.message).as_deref(), Some("rate_limit: not for ***"));
+    }
+
+    #[test]
     fn hanging_up_after_the_end_is_no_fault() {
         let broke = || Some(trouble(CallTrouble::Abandoned, Some(200), "gone"));
         assert_eq!(of_response(&TERMS, 500, metered(Some(50), None, true), broke()).1, None);
         assert_eq!(of_response(&TERMS, 500, metered(None, None, false), broke()).1, broke());
+        let nonsense = Metered { is_garbled: true, ..metered(None, None, false) };
+        assert_eq!(of_response(&TERMS, 500, nonsense, broke()).1.map(|f| f.trouble), Some(CallTrouble::Cut));
     }
 
     #[test]

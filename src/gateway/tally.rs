@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use crate::core::{Usage, UsageSource};
 use crate::text::one_line;
 
-/// Most characters kept of an error.
-const MAX_ERROR_CHARS: usize = 500;
+/// Most characters kept of an error: more than anybody tells of it, since a key is looked for in the whole before.
+const MAX_ERROR_CHARS: usize = 4000;
 
 /// What the events of a response said so far.
 #[derive(Debug, Default)]

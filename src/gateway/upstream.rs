@@ -1,21 +1,13 @@
-//! The way to an upstream: the client, the address, and which headers cross the gateway. In: an agent's request.
-//! Out: the same request with our key in place of its placeholder, and without what concerns only one connection.
+//! What crosses the gateway: the upstream's address, and which headers. In: an agent's request. Out: the same request
+//! with our key in place of its placeholder, and without what concerns only one connection.
 
 use std::error::Error;
-use std::io;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::crypto::ring;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many causes of an error are told.
 const CAUSES: usize = 6;
 
@@ -31,8 +23,9 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// What an agent says that no upstream hears: whom it thinks it talks to, and every form of key.
-const NOT_SENT: [&str; 9] = [
+/// What an agent says that no upstream hears: whom it thinks it talks to, every form of key, and every way to have a
+/// request taken for one with another method.
+const NOT_SENT: [&str; 12] = [
     "accept-encoding",
     "api-key",
     "authorization",
@@ -42,34 +35,14 @@ const NOT_SENT: [&str; 9] = [
     "host",
     "x-api-key",
     "x-goog-api-key",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
 ];
 /// What an upstream says that no agent hears.
 const NOT_PASSED: [&str; 2] = ["alt-svc", "set-cookie"];
 /// Names under which a key can stand in a query.
 const QUERY_KEYS: [&str; 4] = ["key", "api_key", "apikey", "access_token"];
-
-/// Speaks to upstreams.
-pub(super) type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// A client with the machine's certificates; Mozilla's, where the machine has none. Each call has a connection of its
-/// own: one that is kept may be closed under the next call, and a call that may have been heard is not made twice.
-pub(super) fn client() -> io::Result<Client> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(ring::default_provider()) {
-        Ok(builder) => builder,
-        Err(error) => {
-            tracing::debug!("the machine's certificates cannot be used: {error}");
-            let builder = HttpsConnectorBuilder::new();
-            builder.with_provider_and_webpki_roots(ring::default_provider()).map_err(io::Error::other)?
-        }
-    };
-    let https = builder.https_or_http().enable_http1().wrap_connector(http);
-    let mut client = legacy::Client::builder(TokioExecutor::new());
-    Ok(client.pool_max_idle_per_host(0).build(https))
-}
 
 /// What is asked of an upstream.
 pub(super) struct Outgoing<'a> {
@@ -112,7 +85,7 @@ pub(super) fn passed(headers: &HeaderMap) -> HeaderMap {
     crossing(headers, &NOT_PASSED)
 }
 
-/// An error with its causes; hyper's own words alone say only "client error".
+/// An error with its causes; hyper's own words alone say little.
 pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let causes: Vec<String> = causes.take(CAUSES).map(ToString::to_string).collect();

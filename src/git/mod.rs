@@ -156,16 +156,9 @@ impl Git {
     /// # Errors
     /// git cannot be started.
     pub fn output(&self, args: &[&str], stdin: Vec<u8>) -> Result<Output, GitError> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that runs git")]
-        let expression = duct::cmd("git", args);
-        let expression = expression
+        let expression = patience::command("git", args, self.gives_way)?
             .full_env(self.environment())
             .dir(&self.dir)
-            // A Ctrl-C in the terminal is for the orchestrator, which then ends things in order.
-            .before_spawn(|command| {
-                std::os::unix::process::CommandExt::process_group(command, 0);
-                Ok(())
-            })
             .stdin_bytes(stdin)
             .stdout_capture()
             .stderr_capture()

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use super::{Git, GitError};
 use crate::core::Commit;
 
+/// How deep git follows alternates of alternates.
+const MAX_ALTERNATES: usize = 5;
+
 /// Why no repository was found.
 #[derive(Debug, thiserror::Error)]
 pub enum Discovery {
@@ -126,5 +129,47 @@ impl Repo {
     /// Where objects are kept.
     pub fn objects_dir(&self) -> PathBuf {
         self.git_dir.join("objects")
+    }
+
+    /// The same, and where it borrows objects from (`git clone --reference`, `--shared`), through as many borders as git
+    /// itself passes.
+    pub fn object_dirs(&self) -> Vec<PathBuf> {
+        let mut dirs = vec![self.objects_dir()];
+        let mut level = dirs.clone();
+        for _ in 0..MAX_ALTERNATES {
+            level = level.iter().flat_map(|dir| alternates(dir)).filter(|dir| !dirs.contains(dir)).collect();
+            dirs.extend(level.iter().cloned());
+        }
+        dirs
+    }
+}
+
+/// The object directories that this one names, gitrepository-layout(5): a path a line, relative ones from here.
+fn alternates(objects: &Path) -> Vec<PathBuf> {
+    let list = std::fs::read_to_string(objects.join("info/alternates")).unwrap_or_default();
+    let paths = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    paths.map(|path| objects.join(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternates_are_followed_through_relative_paths_and_never_in_circles() {
+        let top = tempfile::tempdir().unwrap();
+        let objects = |name: &str| top.path().join(name).join("objects");
+        for (name, list) in [("a", "# borrowed\n../../b/objects\n\n"), ("b", "../../a/objects\n"), ("c", "")] {
+            std::fs::create_dir_all(objects(name).join("info")).unwrap();
+            std::fs::write(objects(name).join("info/alternates"), list).unwrap();
+        }
+        std::fs::write(objects("b").join("info/alternates"), format!("{}\n", objects("c").display())).unwrap();
+        let git = Git::at(top.path());
+        let git_dir = top.path().join("a");
+        let repo = Repo { top: git_dir.clone(), git_dir, object_format: "sha1".to_owned(), git };
+        let b = objects("a").join("../../b/objects");
+        assert_eq!(repo.object_dirs(), [objects("a"), b, objects("c")]);
+        std::fs::write(objects("c").join("info/alternates"), format!("{}\n", objects("a").display())).unwrap();
+        assert_eq!(repo.object_dirs().len(), 3);
     }
 }

@@ -9,5 +9,5 @@ mod prompt;
 mod show;
 
 pub use generate::{PlanError, generate};
-pub use prompt::{PromptContext, prompt, role};
+pub use prompt::{PromptContext, conventions, prompt, role};
 pub use show::{dot, json, mermaid, text};

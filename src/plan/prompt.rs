@@ -41,6 +41,44 @@ pub fn prompt(context: &PromptContext<'_>) -> String {
     text
 }
 
+/// Files in which repositories tell agents how work in them is done. Each agent by itself reads some of them at most.
+const GUIDES: [&str; 6] =
+    ["AGENTS.md", "CLAUDE.md", "GEMINI.md", "QWEN.md", "CONTRIBUTING.md", ".github/copilot-instructions.md"];
+
+/// Directories of skills: `<name>/SKILL.md` each.
+const SKILLS: [&str; 7] = [
+    ".agents/skills",
+    ".claude/skills",
+    ".codex/skills",
+    ".gemini/skills",
+    ".qwen/skills",
+    ".opencode/skills",
+    ".opencode/skill",
+];
+
+/// The end of a prompt that points to the repository's own instructions and skills, the same for every agent; empty
+/// where there are none. `exists` knows the paths of the base tree.
+pub fn conventions(exists: impl Fn(&str) -> bool) -> String {
+    let found =
+        |paths: &[&'static str]| paths.iter().copied().filter(|path| exists(path)).collect::<Vec<_>>().join(", ");
+    let (guides, skills) = (found(&GUIDES), found(&SKILLS));
+    let mut text = String::new();
+    if !guides.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nCONVENTIONS\nHow work in this repository is done: {guides}. Read that first and follow it; so do for files of \
+             these names in the directories where you work. Where it contradicts this task, the task holds."
+        );
+    }
+    if !skills.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nSKILLS\n{skills}: each directory there has a SKILL.md that says what it is for. Read those that fit the task."
+        );
+    }
+    text
+}
+
 /// What a task's role adds to an agent's own instructions.
 pub fn role(task: &Task) -> String {
     format!(
@@ -130,5 +168,18 @@ fn constraints(text: &mut String, context: &PromptContext<'_>) {
         writeln!(text, "- Stay in the current directory. There are {} s.", context.settings.task_duration_ms / 1000);
     if task.no_op {
         let _ = writeln!(text, "- Ending without a change is fine for this task.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_points_to_the_instructions_and_skills_that_are_there() {
+        let text = conventions(|path| ["CLAUDE.md", "AGENTS.md", ".claude/skills"].contains(&path));
+        assert!(text.contains("is done: AGENTS.md, CLAUDE.md. Read"), "{text}");
+        assert!(text.contains("SKILLS\n.claude/skills: each"), "{text}");
+        assert_eq!(conventions(|_| false), "");
     }
 }

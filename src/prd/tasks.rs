@@ -71,10 +71,10 @@ fn task(body: &Body<'_>, joined: &Joined, section: &Section, lead: &Lead) -> Res
     for block in body.blocks.iter().skip(first).take_while(|block| block.span.start < section.end) {
         match &block.kind {
             Kind::Code { info, content } => code(body, block, info, content, &mut spec, &mut text),
-            Kind::Item(_) => line(joined, &body.line_of(block), "- ", block, &mut spec, &mut text)?,
+            Kind::Item(_) => item(joined, body, block, &mut spec, &mut text)?,
             Kind::Paragraph => {
-                for part in markdown::text_lines(body.text, &block.inline) {
-                    line(joined, part, "", block, &mut spec, &mut text)?;
+                for part in lines(body, block) {
+                    line(joined, &part, "", block, &mut spec, &mut text)?;
                 }
             }
             Kind::Heading(_) | Kind::Table(_) => text.push(body.passage(block.span.start, block.span.end)),
@@ -90,6 +90,39 @@ fn code(body: &Body<'_>, block: &Block, info: &str, content: &str, spec: &mut Ta
         Some("check") => {}
         _ => text.push(body.passage(block.span.start, block.span.end)),
     }
+}
+
+/// One item of a list: a field and what stands lazily below it, or free text in one line.
+fn item(
+    joined: &Joined,
+    body: &Body<'_>,
+    block: &Block,
+    spec: &mut TaskSpec,
+    text: &mut Vec<String>,
+) -> Result<(), Problem> {
+    let parts = lines(body, block);
+    match parts.split_first() {
+        Some((first, lazy)) if field(first).is_some() => {
+            line(joined, first, "- ", block, spec, text)?;
+            lazy.iter().try_for_each(|part| line(joined, part, "", block, spec, text))
+        }
+        _ => line(joined, &body.line_of(block), "- ", block, spec, text),
+    }
+}
+
+/// The lines of a block. An indented one goes on with the value above it; one that begins in the first column is a line
+/// of its own, also where Markdown would join them.
+fn lines(body: &Body<'_>, block: &Block) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for raw in body.text.get(block.inline.clone()).unwrap_or_default().lines() {
+        let goes_on = raw.starts_with([' ', '\t']);
+        let Some(part) = markdown::text_lines(raw, &(0..raw.len())).next() else { continue };
+        match parts.last_mut().filter(|above| goes_on && field(above).is_some()) {
+            Some(above) => *above = format!("{above} {part}"),
+            None => parts.push(part.to_owned()),
+        }
+    }
+    parts
 }
 
 /// One line of a task: a field, or free text.
@@ -118,6 +151,10 @@ fn line(
     Ok(())
 }
 
+/// The names of fields; any other word before a colon is text.
+const FIELDS: [&str; 9] =
+    ["requirements", "requirement", "depends on", "depends-on", "owns", "role", "priority", "no-op", "noop"];
+
 /// Splits `**Name:** value`. The value may end in `**`: it can be a glob.
 fn field(line: &str) -> Option<(String, &str)> {
     let body = line.trim_start_matches(['*', '_', ' ']);
@@ -126,7 +163,8 @@ fn field(line: &str) -> Option<(String, &str)> {
     let name = before.trim_end_matches(['*', '_', ' ']);
     let open = bold && name.len() == before.trim_end().len();
     let value = if open { after.strip_prefix("**").unwrap_or(after) } else { after };
-    Some((name.to_ascii_lowercase(), value.trim()))
+    let name = name.to_ascii_lowercase();
+    FIELDS.contains(&name.as_str()).then(|| (name, value.trim()))
 }
 
 /// A word without the marks around it.
@@ -251,6 +289,19 @@ mod tests {
         for (said, expected) in [("yes\nIt is there.", true), ("**Yes** (it is there)", true), ("no, not yet", false)] {
             assert_eq!(tasks(&format!("### T-1: a\n- No-op: {said}\n"))[0].no_op, expected, "{said}");
         }
+    }
+
+    #[test]
+    fn a_value_goes_on_in_indented_lines_only() {
+        let items =
+            "- Role: backend\nWrite it.\n- Owns: src/**,\n  tests/**\nAnd test it.\n- Priority: P1\nRole: docs\n";
+        let rest = "\nNo-op: no\n  not yet\nDone: later.\n\n- Note: one\n  two\nthree\n";
+        let tasks = tasks(&format!("### T-1: a\n{items}{rest}"));
+        let first = tasks.first().expect("one");
+        assert_eq!((first.role.as_deref(), first.priority), (Some("docs"), Some(Priority::P1)));
+        assert_eq!(first.owns, ["src/**", "tests/**"]);
+        assert!(!first.no_op);
+        assert_eq!(first.text, "Write it.\nAnd test it.\nDone: later.\n- Note: one two three");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{figures, gates, history, tasks};
 use crate::core::event::{Event, Record};
 use crate::core::plan::Plan;
 use crate::core::session::{SessionStarted, StopCause};
-use crate::core::state::State;
+use crate::core::state::{State, TaskPhase};
 use crate::core::{Illegal, evidence, replay};
 
 impl Report {
@@ -72,10 +72,13 @@ impl Report {
     }
 }
 
-/// When a later run may find the API back, where the API said so.
-fn resume_after(state: &State) -> Option<String> {
+/// When a later run may find the API back, where the API said so; also where a limit stopped the run besides.
+pub(super) fn resume_after(state: &State) -> Option<String> {
+    let parked = || state.tasks.values().filter(|t| t.phase == TaskPhase::Parked);
+    let told = || parked().filter_map(|t| t.attempts.last()?.fault.as_ref()?.resume_after_ms).max();
     match state.stop {
-        Some(StopCause::Agent { resume_after_ms: Some(ms), .. }) => Some(rfc3339(ms)),
+        Some(StopCause::Agent { resume_after_ms, .. }) => resume_after_ms.map(rfc3339),
+        Some(StopCause::Budget { .. }) => told().map(rfc3339),
         _ => None,
     }
 }

@@ -4,26 +4,25 @@
 //! agent wrote ever stands at the start of a line of a CI log. Printing them, colouring them and timing them is the caller's.
 
 use super::console_attempt::{
-    attempt_failed, attempt_started, call_failed, call_refused, retry_scheduled, stop_requested,
+    agent_ended, attempt_failed, attempt_started, call_failed, call_refused, retry_scheduled, stop_requested,
 };
+use super::console_end::finished;
 use super::format::{amount, duration, len, resource, rfc3339, usd};
 use super::tasks::attempt_of;
 use crate::core::decision::Decision;
 use crate::core::event::{Event, Record};
-use crate::core::evidence::{self, RequirementStatus};
 use crate::core::id::{Commit, TaskId};
 use crate::core::outcome::{Capture, GateResult, GateStatus, Merge};
 use crate::core::plan::Plan;
 use crate::core::session::{Phase, SessionStarted, TaskStatus, Waiting};
 use crate::core::state::State;
-use crate::core::verdict::Verdict;
 use crate::text::{count, markdown_code_block, one_line, terminal_line};
 
 /// Longest line, in characters.
 const LINE_CHARS: usize = 300;
 const PREFIX: &str = "[Maestro]";
 pub(super) const STEP: &str = "→";
-const GOOD: &str = "✓";
+pub(super) const GOOD: &str = "✓";
 pub(super) const BAD: &str = "✗";
 pub(super) const OPEN: &str = "–";
 
@@ -31,6 +30,8 @@ pub(super) const OPEN: &str = "–";
 #[derive(Clone, Debug)]
 pub struct Console {
     include_rationale: bool,
+    /// Directory of the reports, where the last line names it.
+    reports: Option<String>,
     /// The status that is being written to the PRD; the event that ends it no longer says.
     writing: String,
 }
@@ -38,7 +39,13 @@ pub struct Console {
 impl Console {
     /// A log with or without the reasons of decisions.
     pub fn new(include_rationale: bool) -> Self {
-        Self { include_rationale, writing: String::new() }
+        Self { include_rationale, reports: None, writing: String::new() }
+    }
+
+    /// The same, with a last line that names the directory of the reports.
+    #[must_use]
+    pub fn with_reports(self, dir: String) -> Self {
+        Self { reports: Some(dir), ..self }
     }
 
     /// The lines of one record. `state` is the state after it; lines are safe for a terminal and for a CI runner.
@@ -46,9 +53,7 @@ impl Console {
         let at = record.at;
         match &record.event {
             Event::SessionStarted(started) => session_started(started),
-            Event::Resumed { lost, .. } => {
-                vec![top(&format!("Resumed; {} under way when the process ended", count(len(lost.len()), "effect")))]
-            }
+            Event::Resumed { lost, notes, .. } => resumed(lost.len(), notes),
             Event::PhaseStarted { phase } => phase_started(state, *phase),
             Event::Planned { plan } => planned(state, plan),
             Event::Restarted { key } => vec![line(STEP, &format!("Again: {key}"))],
@@ -62,6 +67,14 @@ impl Console {
                 let (used, limit) = (resource(*of, *used), resource(*of, *limit));
                 vec![line(BAD, &format!("{task} is over its budget and is stopped: {used} of {limit}"))]
             }
+            Event::RefusedTooOften { task, calls, .. } => {
+                let why = format!("{calls} of its model calls were refused, and it goes on asking");
+                vec![line(BAD, &format!("{task} is stopped: {why}"))]
+            }
+            Event::CostUnknown { task, .. } => {
+                vec![line(BAD, &format!("{task} is stopped: cost is limited, and nobody knows what its agent costs"))]
+            }
+            Event::AgentEnded { task, attempt, report } => agent_ended(state, task, *attempt, report),
             Event::AttemptFailed { task, attempt, fault } => vec![attempt_failed(task, *attempt, fault)],
             Event::RetryScheduled { task, not_before_ms, .. } => retry_scheduled(task, *not_before_ms, at),
             Event::TaskParked { task, reason } => vec![line(OPEN, &format!("{task} parked: {reason}"))],
@@ -81,23 +94,23 @@ impl Console {
             Event::StatusWritten { commit } => vec![self.status_written(commit.as_ref())],
             Event::StopRequested { stop } => vec![stop_requested(stop)],
             Event::CallRefused { task, refusal, .. } => call_refused(state, task, refusal),
-            Event::CallEnded { task, fault: Some(fault), .. } => vec![call_failed(task, fault)],
+            Event::CallEnded { task, fault: Some(fault), .. } => vec![call_failed(state, task, fault)],
             Event::RollbackStarted { n, to } => {
                 vec![line(STEP, &format!("Rolling back to checkpoint {n} at {}", to.short()))]
             }
             Event::RolledBack => vec![line(GOOD, "Rolled back")],
             Event::EffectBroken { key, broken } => vec![line(BAD, &format!("{key}: {}", broken.message))],
-            Event::SessionFinished { verdict, reason } => vec![finished(state, *verdict, reason)],
+            Event::SessionFinished { verdict, reason } => finished(state, *verdict, reason, self.reports.as_deref()),
             Event::WorkspaceReady { .. }
             | Event::UsageReported { .. }
             | Event::CallWaits { .. }
             | Event::CallStarted { .. }
             | Event::CallEnded { fault: None, .. }
-            | Event::AgentEnded { .. }
             | Event::Captured { .. }
             | Event::IntegrationStarted { .. }
             | Event::GateStarted { .. }
-            | Event::CheckpointStarted { .. } => Vec::new(),
+            | Event::CheckpointStarted { .. }
+            | Event::Heartbeat => Vec::new(),
         }
     }
 
@@ -146,7 +159,7 @@ pub(super) fn line(mark: &str, text: &str) -> String {
     format!("{PREFIX}   {mark} {}", terminal_line(&one_line(text, LINE_CHARS)))
 }
 
-fn top(text: &str) -> String {
+pub(super) fn top(text: &str) -> String {
     format!("{PREFIX} {}", terminal_line(&one_line(text, LINE_CHARS)))
 }
 
@@ -159,6 +172,11 @@ fn session_started(started: &SessionStarted) -> Vec<String> {
     lines.extend(started.notes.iter().map(|note| line(OPEN, note)));
     lines.extend(prd.warnings.iter().map(|w| line(OPEN, &format!("{}:{}: {}", prd.path, w.line, w.message))));
     lines
+}
+
+fn resumed(lost: usize, notes: &[String]) -> Vec<String> {
+    let first = top(&format!("Resumed; {} under way when the process ended", count(len(lost), "effect")));
+    std::iter::once(first).chain(notes.iter().map(|note| line(OPEN, note))).collect()
 }
 
 fn phase_started(state: &State, phase: Phase) -> Vec<String> {
@@ -268,32 +286,6 @@ fn checkpoint_created(state: &State, n: u32) -> Vec<String> {
         text.push_str(&format!(", {} moved to it", started.branch));
     }
     vec![line(GOOD, &text)]
-}
-
-fn finished(state: &State, verdict: Verdict, reason: &str) -> String {
-    let mark = if verdict == Verdict::Passed { GOOD } else { BAD };
-    let requirements = evidence::requirements(state);
-    let unverified = requirements.iter().filter(|r| r.status == RequirementStatus::Unverified).count();
-    let mut text = format!("{mark} {verdict}");
-    if unverified > 0 {
-        text.push_str(&format!(", {unverified} unverified"));
-    }
-    if verdict != Verdict::Passed {
-        text.push_str(&format!(": {reason}"));
-    }
-    let done = state.count(TaskStatus::Done) + state.count(TaskStatus::NoOp);
-    let used = state.ledger.used();
-    let took = duration(state.at.elapsed_ms);
-    let reported = state.tasks.values().any(|t| t.usage().is_reported());
-    let unpriced = state.tasks.values().any(|t| t.usage().unpriced_calls > 0);
-    let spend = if reported {
-        let cost = if unpriced { "cost not known".to_owned() } else { usd(used.cost_microusd) };
-        format!("{} tokens, {cost}", amount(used.tokens))
-    } else {
-        "usage not reported".to_owned()
-    };
-    text.push_str(&format!(" ({done}/{} tasks, {took}, {spend})", state.tasks.len()));
-    top(&text)
 }
 
 #[cfg(test)]

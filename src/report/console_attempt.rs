@@ -2,6 +2,8 @@
 
 use super::console::{BAD, OPEN, STEP, line};
 use super::format::{duration, resource};
+use crate::core::agent::AgentReport;
+use crate::core::budget::UsageSource;
 use crate::core::call::{CallFault, Refusal};
 use crate::core::fault::Fault;
 use crate::core::id::TaskId;
@@ -17,6 +19,15 @@ pub(super) fn attempt_started(state: &State, task: &TaskId, attempt: u32, strate
     let agent = state.latest(task).map_or("", |a| a.agent.as_str());
     let how = if attempt > 1 { format!(" ({})", strategy.name()) } else { String::new() };
     line(STEP, &format!("{task} {role} · {agent} · attempt {attempt}{how} · {title}"))
+}
+
+/// An agent that was not let do something may have done less than it says; one that went past the gateway is held to
+/// its limits by its own word alone.
+pub(super) fn agent_ended(state: &State, task: &TaskId, attempt: u32, report: &AgentReport) -> Vec<String> {
+    let went_past = report.metered && state.latest(task).is_some_and(|a| a.usage.source == UsageSource::Reported);
+    let past = went_past.then(|| "its model calls went past the gateway; what it used is what it says".to_owned());
+    let warning = |text| line(BAD, &format!("{task} attempt {attempt}: {text}"));
+    report.denied().into_iter().chain(past).map(warning).collect()
 }
 
 pub(super) fn attempt_failed(task: &TaskId, attempt: u32, fault: &Fault) -> String {
@@ -37,17 +48,31 @@ pub(super) fn call_refused(state: &State, task: &TaskId, refusal: &Refusal) -> V
     is_first.then(|| line(BAD, &format!("{task} model call refused: {refusal}"))).into_iter().collect()
 }
 
-pub(super) fn call_failed(task: &TaskId, fault: &CallFault) -> String {
+/// Whose API it was, and for a refused key where that comes from: with that a CI log says what to mend.
+pub(super) fn call_failed(state: &State, task: &TaskId, fault: &CallFault) -> String {
+    let agent = state.latest(task).map_or("", |attempt| attempt.agent.as_str());
+    let mut agents = state.started.iter().flat_map(|started| &started.agents);
+    let apis = agents.rfind(|info| info.name == agent).map_or(&[][..], |info| info.apis.as_slice());
+    // Of several APIs nothing says which one it was.
+    let (place, key) = match apis {
+        [api] => (format!(" → {} at {}", api.provider, api.address), api.key.as_deref()),
+        _ => (String::new(), None),
+    };
     let status = fault.status.filter(|s| *s >= 400).map(|s| format!(", HTTP {s}")).unwrap_or_default();
-    line(OPEN, &format!("{task} model call failed ({}{status}): {}", fault.trouble, fault.message))
+    let key = key.filter(|_| matches!(fault.status, Some(401 | 403))).map(|key| format!(", key of {key}"));
+    let what = format!("model call failed ({}{status}{})", fault.trouble, key.unwrap_or_default());
+    line(OPEN, &format!("{task} {agent}{place}: {what}: {}", fault.message))
 }
 
 pub(super) fn stop_requested(stop: &StopCause) -> String {
     let text = match stop {
         StopCause::Signal { signal } => format!("Stopped by signal {signal}; running work is ended, nothing is lost"),
-        StopCause::Budget { resource: of, used, limit, soft } => {
+        StopCause::Budget { resource: of, used, limit, soft, task, wanted, .. } => {
             let then = if *soft { "running attempts may finish" } else { "running work is ended" };
-            format!("Budget of {of}: {} of {} used; {then}", resource(*of, *used), resource(*of, *limit))
+            let whose = task.as_ref().map(|task| format!(" for {task}")).unwrap_or_default();
+            let wanted = (*wanted > 1).then(|| format!(", the next call could take {}", resource(*of, *wanted)));
+            let (used, limit, wanted) = (resource(*of, *used), resource(*of, *limit), wanted.unwrap_or_default());
+            format!("Budget of {of}{whose}: {used} of {limit} used{wanted}; {then}")
         }
         StopCause::Agent { message, .. } => format!("Stopping: {message}"),
         StopCause::Environment { message } => format!("Stopping, the machine cannot do the work: {message}"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::format::{len, len32, share};
 use super::model::{AmountBudget, BudgetReport, DurationBudget, Metrics, Report, ResourceUse, StoppedBy};
 use super::model_work::{AttemptOutcome, AttemptReport, TaskReport};
-use crate::core::budget::{Budget, Resource, UsageSource};
+use crate::core::budget::{Budget, Resource, Usage, UsageSource};
 use crate::core::event::{Event, Record};
 use crate::core::session::StopCause;
 use crate::core::state::State;
@@ -14,20 +14,48 @@ use crate::core::state::State;
 pub(super) fn budget(state: &State, report: &Report) -> BudgetReport {
     let limits = state.settings().map_or_else(Budget::default, |s| s.budget);
     let (used, committed) = (state.ledger.used(), state.ledger.committed());
-    let amount = |resource| AmountBudget {
-        limit: limits.limit(resource),
-        used: used.get(resource),
-        reserved: committed.get(resource).saturating_sub(used.get(resource)),
+    let sum = |of: fn(&Usage) -> u64| attempts(report).map(|a| of(&a.usage)).fold(0, u64::saturating_add);
+    // Only an agent that may have called a model without a word counts a call without a source.
+    let is_silent = |a: &AttemptReport| !a.usage.is_reported() && a.usage.api_calls > 0;
+    let silent = attempts(report).any(is_silent);
+    let told = attempts(report).any(|a| a.usage.is_reported());
+    let unpriced_calls = sum(|usage| usage.unpriced_calls);
+    let amount = |resource| {
+        let at_least = silent || (resource == Resource::Cost && unpriced_calls > 0);
+        let known = match resource {
+            Resource::Tokens => told || !at_least,
+            Resource::Cost => used.cost_microusd > 0 || !at_least,
+            _ => true,
+        };
+        AmountBudget {
+            limit: limits.limit(resource),
+            used: known.then(|| used.get(resource)),
+            at_least,
+            reserved: committed.get(resource).saturating_sub(used.get(resource)),
+        }
     };
+    let listed = sum(|usage| usage.listed_calls) > 0;
     BudgetReport {
         duration: DurationBudget { limit_ms: limits.limit(Resource::Duration), used_ms: state.at.elapsed_ms },
         tokens: amount(Resource::Tokens),
         api_calls: amount(Resource::ApiCalls),
         cost_microusd: amount(Resource::Cost),
-        estimated_tokens: attempts(report).map(|a| a.usage.estimated_tokens).fold(0, u64::saturating_add),
-        unpriced_calls: attempts(report).map(|a| a.usage.unpriced_calls).fold(0, u64::saturating_add),
+        estimated_tokens: sum(|usage| usage.estimated_tokens),
+        unpriced_calls,
+        prices: state.started.as_ref().and_then(|started| started.prices.clone()).filter(|_| listed),
         source: source(report).to_owned(),
         stopped_by: stopped_by(state),
+    }
+}
+
+impl AmountBudget {
+    /// What was used, in words.
+    pub(super) fn used_in_words(&self, show: fn(u64) -> String) -> String {
+        match (self.used, self.at_least) {
+            (None, _) => "unknown".to_owned(),
+            (Some(used), true) => format!("at least {}", show(used)),
+            (Some(used), false) => show(used),
+        }
     }
 }
 
@@ -48,11 +76,11 @@ fn source(report: &Report) -> &'static str {
     }
 }
 
-fn stopped_by(state: &State) -> Option<StoppedBy> {
-    match state.stop {
-        Some(StopCause::Budget { resource, used, limit, soft }) => Some(StoppedBy { resource, used, limit, soft }),
-        _ => None,
-    }
+pub(super) fn stopped_by(state: &State) -> Option<StoppedBy> {
+    let Some(StopCause::Budget { resource, used, limit, soft, scope, ref task, wanted }) = state.stop else {
+        return None;
+    };
+    Some(StoppedBy { resource, used, limit, soft, scope, task: task.as_ref().map(ToString::to_string), wanted })
 }
 
 /// Rates and shares.
@@ -79,7 +107,7 @@ fn has_failed(attempt: &AttemptReport) -> bool {
 }
 
 fn resource_use(budget: &BudgetReport) -> ResourceUse {
-    let of = |amount: &AmountBudget| share(amount.used, amount.limit?);
+    let of = |amount: &AmountBudget| share(amount.used?, amount.limit?);
     ResourceUse {
         duration: budget.duration.limit_ms.and_then(|limit| share(budget.duration.used_ms, limit)),
         tokens: of(&budget.tokens),

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::core::budget::Resource;
+use crate::core::budget::{Budget, Resource};
 
 /// RFC 3339 in UTC of milliseconds since the Unix epoch; empty for a moment outside of the calendar.
 pub(super) fn rfc3339(wall_ms: i64) -> String {
@@ -40,13 +40,38 @@ pub(super) fn usd(microusd: u64) -> String {
 /// An amount of a resource, short.
 pub(super) fn resource(resource: Resource, n: u64) -> String {
     match resource {
-        Resource::Duration => duration(n),
+        Resource::Duration | Resource::Idle => duration(n),
         Resource::Tokens => format!("{} tokens", amount(n)),
         Resource::ApiCalls => format!("{n} API calls"),
         Resource::Cost => usd(n),
         other => other.show(n),
     }
 }
+
+/// The limits of a budget that hold: `30 min 0 s, 1.0M tokens, 4.0 GiB of memory`.
+pub fn limits(budget: &Budget) -> String {
+    let held = RESOURCES.iter().filter_map(|&of| Some((of, budget.limit(of)?)));
+    let words = held.map(|(of, limit)| match of {
+        Resource::Memory | Resource::Output | Resource::Disk => format!("{} of {of}", resource(of, limit)),
+        _ => resource(of, limit),
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "no limit".to_owned() } else { words.join(", ") }
+}
+
+/// In the order in which a budget is told.
+const RESOURCES: [Resource; 10] = [
+    Resource::Duration,
+    Resource::Tokens,
+    Resource::ApiCalls,
+    Resource::Cost,
+    Resource::Memory,
+    Resource::Processes,
+    Resource::Output,
+    Resource::Disk,
+    Resource::ChangedFiles,
+    Resource::ChangedLines,
+];
 
 /// A length as a number that is counted with.
 pub(super) fn len(n: usize) -> u64 {
@@ -80,6 +105,19 @@ mod tests {
         assert_eq!([950, 18_234, 1_250_000].map(amount), ["950", "18.2k", "1.2M"]);
         assert_eq!([0, 4_000, 112_000, 12_345_678].map(usd), ["$0.00", "<$0.01", "$0.11", "$12.35"]);
         assert_eq!(rfc3339(1_700_000_000_000), "2023-11-14T22:13:20Z");
+    }
+
+    #[test]
+    fn a_budget_is_told_in_words() {
+        let budget = Budget {
+            max_duration_ms: Some(3_600_000),
+            max_tokens: Some(1_000_000),
+            max_cost_microusd: Some(1_500_000),
+            max_memory_bytes: Some(1 << 32),
+            ..Budget::default()
+        };
+        assert_eq!(limits(&budget), "1 h 0 min, 1.0M tokens, $1.50, 4.0 GiB of memory");
+        assert_eq!(limits(&Budget::default()), "no limit");
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn gate(spec: &GateSpec, round: Option<&Round>, decides: bool) -> GateReport {
         cases: result.map(|r| r.cases.clone()).unwrap_or_default(),
         round: round.filter(|_| run.is_some()).map(|r| r.n),
         log_tail: result.map(|r| r.log_tail.clone()).unwrap_or_default(),
+        leaked_processes: result.map_or(0, |r| r.leaked_processes),
     }
 }
 

@@ -8,7 +8,7 @@ use quick_junit::{TestCase, TestCaseStatus, TestSuite};
 
 use super::ReportError;
 use super::junit_case::{Cases, End, body, end_of, fault_type, line, rerun};
-use super::model::{BudgetReport, Report};
+use super::model::{BudgetReport, Report, StoppedBy};
 use super::model_work::{
     AttemptOutcome, AttemptReport, GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding,
 };
@@ -69,21 +69,31 @@ fn add_spend(suite: &mut TestSuite, report: &Report) {
         add("agent", agent.in_words());
     }
     if let Some(stop) = &report.budget.stopped_by {
-        add("stopped_by", format!("{}: {} of {}", stop.resource, stop.used, stop.limit));
+        add("stopped_by", stopped_by(stop));
+    }
+    for denials in report.denials() {
+        add("denied", denials);
     }
     add("usage_source", source.clone());
     let spent = [
-        ("duration_ms", duration.used_ms, duration.limit_ms),
+        ("duration_ms", Some(duration.used_ms), duration.limit_ms),
         ("tokens", tokens.used, tokens.limit),
         ("api_calls", api_calls.used, api_calls.limit),
         ("cost_microusd", cost_microusd.used, cost_microusd.limit),
     ];
     for (name, used, limit) in spent {
-        add(&format!("{name}_used"), used.to_string());
+        add(&format!("{name}_used"), used.map_or_else(|| "unknown".to_owned(), |used| used.to_string()));
         if let Some(limit) = limit {
             add(&format!("{name}_limit"), limit.to_string());
         }
     }
+}
+
+/// The limit that stopped the run, and whose it is.
+fn stopped_by(stop: &StoppedBy) -> String {
+    let whose = stop.task.as_ref().map_or_else(|| "the session".to_owned(), |task| format!("task {task}"));
+    let wanted = if stop.wanted > 0 { format!(", {} wanted", stop.wanted) } else { String::new() };
+    format!("{} of {whose}: {} of {}{wanted}", stop.resource, stop.used, stop.limit)
 }
 
 fn task_case(task: &TaskReport, cases: &mut Cases) -> TestCase {

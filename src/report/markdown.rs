@@ -3,6 +3,7 @@
 
 use super::markdown_sections as sections;
 use super::model::Report;
+use super::next_steps::next_steps;
 use crate::text::{markdown_inline, one_line};
 
 /// Longest list; what is cut is counted.
@@ -22,7 +23,7 @@ pub fn final_report(report: &Report) -> String {
         ("Requirements", sections::requirements(report)),
         ("Checkpoints", sections::checkpoints(report)),
         ("Budget", sections::budget(report)),
-        ("Next Steps", sections::next_steps(report)),
+        ("Next Steps", next_steps(report)),
     ] {
         page.push_str(&format!("\n## {title}\n\n{}\n", body.trim_end()));
     }

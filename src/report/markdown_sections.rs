@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::format::{amount, duration, len, resource, usd};
+use super::format::{amount, duration, len, usd};
 use super::markdown::{list, md, table};
 use super::model::{AmountBudget, DecisionReport, Report};
-use super::model_work::{AttemptReport, GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
-use crate::core::budget::Resource;
+use super::model_work::{AttemptReport, GateReport, RequirementReport, TaskReport};
 use crate::core::decision::DecisionKind;
 use crate::core::evidence::RequirementStatus;
 use crate::core::outcome::{FileChange, TestStatus};
-use crate::text::{count, markdown_code_block};
+use crate::text::count;
 
 pub(super) fn summary(report: &Report) -> String {
     let (passed, tests) = report.tests();
@@ -29,6 +28,7 @@ pub(super) fn summary(report: &Report) -> String {
     ];
     items.extend(report.agents.iter().map(|agent| format!("Agent: {}", md(&agent.in_words()))));
     items.extend(report.notes.iter().map(|note| format!("Note: {}", md(note))));
+    items.extend(report.denials().map(|denials| format!("Denied: {}", md(&denials))));
     let warning = |w: &crate::core::Warning| format!("PRD line {}: {}", w.line, md(&w.message));
     items.extend(report.prd.warnings.iter().map(warning));
     list(items)
@@ -177,7 +177,7 @@ pub(super) fn budget(report: &Report) -> String {
     let time = &budget.duration;
     let row = |name: &str, b: &AmountBudget, show: fn(u64) -> String| {
         let limit = b.limit.map_or_else(|| "none".to_owned(), show);
-        vec![name.to_owned(), limit, show(b.used), show(b.reserved)]
+        vec![name.to_owned(), limit, b.used_in_words(show), show(b.reserved)]
     };
     let time_limit = time.limit_ms.map_or_else(|| "none".to_owned(), duration);
     let rows = vec![
@@ -191,6 +191,7 @@ pub(super) fn budget(report: &Report) -> String {
         "gateway" => "\nTokens, calls and cost were counted by the gateway in the responses of the model API.\n",
         "reported" => "\nTokens, calls and cost are what the agents reported.\n",
         "partial" => "\nSome attempts reported nothing: tokens, calls and cost are a lower bound.\n",
+        _ if budget.tokens.used.is_some() => "\nNo agent is known to have called a model.\n",
         _ => "\nNo agent reported what it used: tokens, calls and cost are unknown.\n",
     });
     if budget.estimated_tokens > 0 {
@@ -200,6 +201,9 @@ pub(super) fn budget(report: &Report) -> String {
     if budget.unpriced_calls > 0 {
         let calls = count(budget.unpriced_calls, "call");
         text.push_str(&format!("The price of {calls} is not known; the cost lacks them.\n"));
+    }
+    if let Some(list) = &budget.prices {
+        text.push_str(&format!("Prices: {}, of {}.\n", md(&list.source), md(&list.date)));
     }
     for (task, attempt, says) in disagreements(report) {
         text.push_str(&format!(
@@ -226,140 +230,11 @@ fn usd_inert(microusd: u64) -> String {
 }
 
 /// Our own words about an amount, inert without escapes.
-fn own(text: &str) -> String {
+pub(super) fn own(text: &str) -> String {
     text.replace('<', "under ").replace('$', "USD ")
-}
-
-pub(super) fn next_steps(report: &Report) -> String {
-    let mut text = review(report);
-    if let Some(stop) = &report.budget.stopped_by {
-        let (used, limit) = (resource(stop.resource, stop.used), resource(stop.resource, stop.limit));
-        text.push_str(&format!(
-            "\nRaise the limit that stopped the run ({} of {}) before going on.\n",
-            own(&used),
-            own(&limit)
-        ));
-    }
-    if report.resumable {
-        text.push_str("\nGo on with the session:\n\n");
-        text.push_str(&markdown_code_block(&resume_command(report), "sh"));
-    }
-    let logs = list(trouble(report));
-    if !logs.is_empty() {
-        text.push_str(&format!("\nLook at:\n\n{logs}"));
-    }
-    let unverified: Vec<&RequirementReport> =
-        report.requirements.iter().filter(|r| r.status == RequirementStatus::Unverified).collect();
-    if !unverified.is_empty() {
-        let ids = unverified.iter().map(|r| r.id.as_str()).collect::<Vec<_>>().join(", ");
-        text.push_str(&format!(
-            "\nGive these requirements a gate or a `check` block, or check them by hand: {}\n",
-            md(&ids)
-        ));
-    }
-    text
-}
-
-/// The command that goes on, with the flags that it needs: the permission the run had, and more of what ran out.
-fn resume_command(report: &Report) -> String {
-    let mut command = format!("maestro-ci resume {}", word(&report.session));
-    if report.isolation.level == "L0" {
-        command.push_str(" --allow-unsandboxed");
-    }
-    if let Some(stop) = &report.budget.stopped_by {
-        let twice = stop.limit.saturating_mul(2);
-        command.push_str(&match stop.resource {
-            Resource::Duration => format!(" --max-duration {}s", twice.div_ceil(1000)),
-            Resource::Tokens => format!(" --max-tokens {twice}"),
-            Resource::ApiCalls => format!(" --max-api-calls {twice}"),
-            Resource::Cost => format!(" --max-cost {}.{:06}", twice / 1_000_000, twice % 1_000_000),
-            Resource::Memory => format!(" --max-memory {twice}"),
-            Resource::Processes => format!(" --set resource_limits.task.max_processes={twice}"),
-            Resource::Output => format!(" --set resource_limits.task.max_output_bytes={twice}"),
-            Resource::Disk => format!(" --set resource_limits.task.max_disk_bytes={twice}"),
-            Resource::ChangedFiles => format!(" --set resource_limits.task.max_changed_files={twice}"),
-            Resource::ChangedLines => format!(" --set resource_limits.task.max_changed_lines={twice}"),
-        });
-    }
-    command
-}
-
-/// How to look at the result and take it over.
-fn review(report: &Report) -> String {
-    let result = &report.result;
-    let branch = word(&result.branch);
-    let mut text = if result.moved {
-        let base = word(&report.base.commit);
-        let commands = format!("git diff {base}..{branch}\ngit merge {branch}");
-        format!("Review the result and take it over:\n\n{}", markdown_code_block(&commands, "sh"))
-    } else {
-        let ran = report.gates.iter().any(|g| g.status != GateStanding::NotRun);
-        let why = if ran { "no tree passed everything that was required" } else { "the run ended before validation" };
-        format!("The result branch {} was not moved: {why}.\n", md(&result.branch))
-    };
-    let kept =
-        result.tip.as_ref().filter(|tip| Some(*tip) != result.branch_commit.as_ref() && **tip != report.base.commit);
-    if let Some(tip) = kept {
-        let from = word(result.branch_commit.as_ref().filter(|_| result.moved).unwrap_or(&report.base.commit));
-        let command = format!("git diff {from}..{}", word(tip));
-        let place = md(&format!("refs/maestro/{}/", report.session));
-        text.push_str(&format!("\nLater work is kept under {place}:\n\n{}", markdown_code_block(&command, "sh")));
-    }
-    text
-}
-
-/// Tasks and gates that are not green, with where their logs are.
-fn trouble(report: &Report) -> Vec<String> {
-    let home = format!(".flow/maestro/sessions/{}", report.session);
-    let task = |t: &TaskReport| {
-        let attempt = t.attempts.len();
-        let place = if attempt > 0 { format!("{home}/tasks/{}/attempt-{attempt}/", t.id) } else { home.clone() };
-        format!(
-            "{} {}: {} — {}",
-            md(&t.id),
-            t.status.name(),
-            md(t.reason.as_deref().unwrap_or("no end on record")),
-            md(&place)
-        )
-    };
-    let gate = |g: &GateReport| {
-        format!(
-            "{} {}: {} — {}",
-            md(&g.name),
-            g.status.name(),
-            md(&g.summary),
-            md(&format!("{home}/gates/{}/", g.name))
-        )
-    };
-    let open =
-        |t: &&TaskReport| matches!(t.status, TaskStanding::Failed | TaskStanding::Parked | TaskStanding::Running);
-    let red = |g: &&GateReport| matches!(g.status, GateStanding::Failed | GateStanding::Inconclusive);
-    let tasks = report.tasks.iter().filter(open).map(task);
-    tasks.chain(report.gates.iter().filter(red).map(gate)).collect()
 }
 
 /// The first twelve digits of a commit.
 fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
-}
-
-/// A word for a command that people paste into a POSIX shell.
-fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_for_the_shell_cannot_run_anything() {
-        assert_eq!(word("maestro/token-refresh"), "maestro/token-refresh");
-        assert_eq!(word("a;$(id)'b"), "'a;$(id)'\\''b'");
-    }
 }

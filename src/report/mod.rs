@@ -7,6 +7,7 @@
 mod build;
 mod console;
 mod console_attempt;
+mod console_end;
 mod derived;
 mod figures;
 mod format;
@@ -19,6 +20,7 @@ mod markdown;
 mod markdown_sections;
 mod model;
 mod model_work;
+mod next_steps;
 mod status;
 mod summary;
 mod tasks;
@@ -29,6 +31,7 @@ use crate::core::Illegal;
 
 pub use console::{Console, execution_log};
 pub use derived::files;
+pub use format::limits;
 pub use json::{json, schema};
 pub use junit::junit;
 pub use markdown::final_report;

@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model_work::{Changes, GateReport, RequirementReport, RoundReport, TaskReport};
+use crate::core::call::Scope;
 use crate::core::decision::DecisionKind;
 use crate::core::fault::FaultClass;
 use crate::core::prd::{Priority, Warning};
-use crate::core::session::{AgentInfo, Phase};
+use crate::core::session::{AgentInfo, Phase, PriceList};
 
 /// The version of the report's format.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -227,6 +228,9 @@ pub struct BudgetReport {
     pub estimated_tokens: u64,
     /// Calls whose price is not known; the cost lacks them.
     pub unpriced_calls: u64,
+    /// The table of prices, where calls were priced by it and not by the configuration or by their agent.
+    #[serde(default)]
+    pub prices: Option<PriceList>,
     /// Who counted: `gateway` (all of it, in the API's own responses), `reported` (every agent did), `partial`, `none`.
     pub source: String,
     /// The limit that stopped the run, if one did.
@@ -247,8 +251,11 @@ pub struct DurationBudget {
 pub struct AmountBudget {
     /// Limit; none is no limit.
     pub limit: Option<u64>,
-    /// Used.
-    pub used: u64,
+    /// Used; none where attempts have ended of which nobody said anything.
+    pub used: Option<u64>,
+    /// True where more was used than that, and nobody knows how much.
+    #[serde(default)]
+    pub at_least: bool,
     /// Set aside for running attempts and not used yet.
     pub reserved: u64,
 }
@@ -258,12 +265,21 @@ pub struct AmountBudget {
 pub struct StoppedBy {
     /// Of what.
     pub resource: crate::core::budget::Resource,
-    /// Used when the run was stopped, in the resource's unit.
+    /// Used when the run was stopped, or set aside for calls under way, in the resource's unit.
     pub used: u64,
     /// The limit, in the resource's unit.
     pub limit: u64,
     /// True: stopped near the limit, running attempts were allowed to finish.
     pub soft: bool,
+    /// Whose limit: the session's, or that of a task or of one attempt at it.
+    #[serde(default)]
+    pub scope: Scope,
+    /// The task, where the limit is a task's.
+    #[serde(default)]
+    pub task: Option<String>,
+    /// What the model call that was refused could have taken, in the resource's unit; 0 where none was.
+    #[serde(default)]
+    pub wanted: u64,
 }
 
 /// What agents and gates were walled in by.

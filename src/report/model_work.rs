@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::core::agent::{EventCounts, Terminal};
+use crate::core::agent::{EventCounts, Terminal, denied};
 use crate::core::budget::Usage;
 use crate::core::evidence::RequirementStatus;
 use crate::core::fault::Fault;
@@ -122,10 +122,14 @@ pub struct AttemptReport {
     pub usage: Usage,
     /// What the agent itself says that it used, where the gateway counted; the two may differ.
     pub reported_usage: Option<Usage>,
-    /// How the agent's event stream ended; none where its protocol has no such stream.
+    /// How the agent ended: by its event stream, or by its exit where its protocol has no such stream. None while it
+    /// runs.
     pub terminal: Option<Terminal>,
-    /// What the agent's event stream held.
-    pub events: EventCounts,
+    /// What the agent's event stream held; none where its protocol has no such stream.
+    pub events: Option<EventCounts>,
+    /// Tools of which calls were denied, the first few, each once; untrusted text.
+    #[serde(default)]
+    pub denied_tools: Vec<String>,
     /// Most memory that its processes held together, bytes; sampled.
     pub peak_memory_bytes: u64,
     /// Most processes at once; sampled.
@@ -138,6 +142,13 @@ pub struct AttemptReport {
     pub file_count: u64,
     /// The commit it became on the tip, if it did.
     pub commit: Option<String>,
+}
+
+impl AttemptReport {
+    /// What to say of its denied tool calls; none where there were none. Untrusted text.
+    pub fn denied(&self) -> Option<String> {
+        denied(self.events.as_ref(), &self.denied_tools)
+    }
 }
 
 /// State of a gate. Only `passed` is green.
@@ -196,6 +207,9 @@ pub struct GateReport {
     pub round: Option<u32>,
     /// The end of its log; untrusted text.
     pub log_tail: String,
+    /// Processes that outlived it and were ended.
+    #[serde(default)]
+    pub leaked_processes: u32,
 }
 
 /// A round of gates before the final one.

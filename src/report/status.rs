@@ -6,17 +6,19 @@ use std::collections::BTreeSet;
 use super::format::{amount, duration, len, usd};
 use super::model::{AmountBudget, Report};
 use super::model_work::{TaskReport, TaskStanding};
+use super::next_steps::resume_command;
 use crate::text::{count, one_line, terminal_line};
 
 /// Longest text taken over from elsewhere, in characters.
 const TEXT_CHARS: usize = 160;
 
-/// The status page, with a newline at its end.
-pub fn status_text(report: &Report) -> String {
+/// The status page, with a newline at its end. `reports` is the directory of the session's reports.
+pub fn status_text(report: &Report, reports: &str) -> String {
     let mut lines = header(report);
     lines.extend(graph(report));
     lines.extend(outlook(report));
     lines.push(spend(report));
+    lines.extend(what_next(report, reports));
     lines.join("\n") + "\n"
 }
 
@@ -101,15 +103,28 @@ fn outlook(report: &Report) -> Vec<String> {
 fn spend(report: &Report) -> String {
     let budget = &report.budget;
     let of = |b: &AmountBudget, show: fn(u64) -> String| match b.limit {
-        Some(limit) => format!("{} of {}", show(b.used), show(limit)),
-        None => show(b.used),
+        Some(limit) => format!("{} of {}", b.used_in_words(show), show(limit)),
+        None => b.used_in_words(show),
     };
     let time = match budget.duration.limit_ms {
         Some(limit) => format!("{} of {}", duration(budget.duration.used_ms), duration(limit)),
         None => duration(budget.duration.used_ms),
     };
     let (tokens, calls) = (of(&budget.tokens, amount), of(&budget.api_calls, amount));
-    format!("Spend    {time} · {tokens} tokens · {calls} API calls · {}", of(&budget.cost_microusd, usd))
+    format!("Spend    {time} · {tokens} tokens · {calls} API calls · cost {}", of(&budget.cost_microusd, usd))
+}
+
+/// How to go on, where that is possible, and where the reports are.
+fn what_next(report: &Report, reports: &str) -> Vec<String> {
+    let stop = report.budget.stopped_by.as_ref();
+    let mut lines = Vec::new();
+    if report.resumable {
+        let not_before = report.resume_after.as_ref().map(|moment| format!(" (not before {moment})"));
+        let command = resume_command(&report.session, &report.isolation.level, stop);
+        lines.push(format!("Go on    {}{}", terminal_line(&command), not_before.unwrap_or_default()));
+    }
+    lines.push(format!("Reports  {}", terminal_line(reports)));
+    lines
 }
 
 fn shown(text: &str) -> String {
@@ -123,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_task_has_its_mark_and_what_it_waits_for() {
-        let text = status_text(&testing::report());
+        let text = status_text(&testing::report(), "/d");
         for expected in ["Tasks   2/4 (50 %)", "  ✓ T-001 ", "  ✓ T-002 ", "  ✗ T-003 ", "  ✗ T-004 ", "Blockers T-003"]
         {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
@@ -131,11 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn it_says_where_the_reports_are_and_how_to_go_on_where_that_is_possible() {
+        let mut report = testing::report();
+        assert!(status_text(&report, "/d").ends_with("\nReports  /d\n"));
+        report.resumable = true;
+        report.resume_after = Some("2023-11-14T22:13:20Z".to_owned());
+        let text = status_text(&report, "/d");
+        let command = format!("\nGo on    maestro-ci resume {} (not before 2023-11-14T22:13:20Z)\n", report.session);
+        assert!(text.contains(&command), "{text}");
+    }
+
+    #[test]
     fn a_session_under_way_names_what_runs_and_what_is_next() {
         let records = testing::journal();
         let running = records.iter().position(|r| matches!(r.event, crate::core::Event::WorkspaceReady { .. }));
         let report = Report::from_records(&records[..=running.expect("an attempt")]).expect("legal");
-        let text = status_text(&report);
+        let text = status_text(&report, "/d");
         for expected in ["Running  T-001", "Next     T-002, T-003", "▶ T-001", "· T-004", "waits for T-003"] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
         }
@@ -143,7 +169,7 @@ mod tests {
 
     #[test]
     fn hostile_text_reaches_no_terminal() {
-        let text = status_text(&testing::report());
+        let text = status_text(&testing::report(), "/d");
         assert!(text.chars().all(|c| c == '\n' || crate::text::is_visible(c)));
         assert!(!text.contains("##[") && text.lines().all(|l| !l.trim_start().starts_with("::")));
     }

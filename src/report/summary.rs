@@ -21,6 +21,12 @@ impl Report {
         self.tasks.iter().filter(|t| t.status.is_success()).count()
     }
 
+    /// Each attempt of which tool calls were denied, in words. Untrusted text.
+    pub fn denials(&self) -> impl Iterator<Item = String> {
+        let attempts = self.tasks.iter().flat_map(|task| task.attempts.iter().map(move |attempt| (task, attempt)));
+        attempts.filter_map(|(task, attempt)| Some(format!("{} attempt {}: {}", task.id, attempt.n, attempt.denied()?)))
+    }
+
     /// How many requirements stand so.
     pub fn requirements_that_are(&self, status: RequirementStatus) -> usize {
         self.requirements.iter().filter(|r| r.status == status).count()

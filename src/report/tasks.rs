@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use super::format::{len, len32, rfc3339};
 use super::model_work::{AttemptOutcome, AttemptReport, Changes, TaskReport, TaskStanding};
+use crate::core::agent::AgentReport;
 use crate::core::event::{Event, Record};
 use crate::core::id::TaskId;
 use crate::core::ledger::Lease;
@@ -63,8 +64,9 @@ fn attempt_report(state: &State, task: &TaskState, n: u32, attempt: &AttemptStat
         fault: attempt.fault.clone(),
         usage,
         reported_usage: report.map(|r| r.usage).filter(|u| u.is_reported() && u.source != usage.source),
-        terminal: report.and_then(|r| r.terminal.clone()),
-        events: report.map(|r| r.events).unwrap_or_default(),
+        terminal: report.map(AgentReport::state),
+        events: report.and_then(|r| r.events),
+        denied_tools: report.map(|r| r.denied_tools.clone()).unwrap_or_default(),
         peak_memory_bytes: report.map_or(0, |r| r.peak_memory_bytes),
         peak_processes: report.map_or(0, |r| r.peak_processes),
         leaked_processes: report.map_or(0, |r| r.leaked_processes),

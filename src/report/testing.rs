@@ -176,6 +176,7 @@ fn green() -> GateResult {
         cases,
         counts: counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
         log_tail: HOSTILE.to_owned(),
+        leaked_processes: 0,
     }
 }
 
@@ -188,6 +189,7 @@ fn red() -> GateResult {
         cases: Vec::new(),
         counts: BTreeMap::new(),
         log_tail: HOSTILE.repeat(300),
+        leaked_processes: 2,
     }
 }
 
@@ -206,6 +208,7 @@ fn started() -> SessionStarted {
         isolation: "L1".to_owned(),
         settings: settings(),
         agents: Vec::new(),
+        prices: None,
         agent_command: None,
         flags: std::collections::BTreeMap::new(),
         set: Vec::new(),
@@ -248,20 +251,14 @@ fn plan() -> Plan {
 
 fn task(id: &str, requirements: &[&str], depends_on: &[&str]) -> Task {
     Task {
-        id: id.into(),
         title: format!("add it {HOSTILE}"),
-        epic: "E-1".to_owned(),
         description: HOSTILE.to_owned(),
         requirements: requirements.iter().map(|r| (*r).into()).collect(),
-        acceptance: Vec::new(),
         depends_on: depends_on.iter().map(|t| (*t).into()).collect(),
-        reasons: BTreeMap::new(),
         role: "backend-architect".to_owned(),
-        owns: Vec::new(),
         priority: Priority::P1,
-        no_op: false,
-        steps: None,
         line: 12,
+        ..Task::bare(id)
     }
 }
 

@@ -41,6 +41,27 @@ const ALLOWED: [&str; 35] = [
     "ANDROID_SDK_ROOT",
 ];
 
+/// What no child gets, whatever is listed: with these a job proves to others who it is, or changes its own records.
+const NEVER: [&str; 3] = ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_RUNTIME_TOKEN"];
+/// Tokens with which a child can do to the forge what the job may.
+const JOB_TOKENS: [&str; 3] = ["GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN"];
+
+/// What a list of names to pass says about the job's own tokens.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// These go through.
+    pub passed: Vec<&'static str>,
+    /// These are listed and do not.
+    pub withheld: Vec<&'static str>,
+}
+
+/// Looks for the job's tokens among names or globs to pass.
+pub fn tokens_among(pass: &[String]) -> Tokens {
+    let listed = globs(pass.iter().map(String::as_str));
+    let among = |names: &[&'static str]| names.iter().copied().filter(|name| listed.is_match(name)).collect();
+    Tokens { passed: among(&JOB_TOKENS), withheld: among(&NEVER) }
+}
+
 /// Filters `ours` down to the allow-list plus `pass` (names or globs), then adds `extra`.
 pub fn child_env(
     ours: impl IntoIterator<Item = (String, String)>,
@@ -48,7 +69,8 @@ pub fn child_env(
     extra: &[(&str, String)],
 ) -> Vec<(String, String)> {
     let allowed = globs(ALLOWED.iter().copied().chain(pass.iter().map(String::as_str)));
-    let mut env: Vec<(String, String)> = ours.into_iter().filter(|(name, _)| allowed.is_match(name)).collect();
+    let passes = |name: &String| allowed.is_match(name) && !NEVER.contains(&name.as_str());
+    let mut env: Vec<(String, String)> = ours.into_iter().filter(|(name, _)| passes(name)).collect();
     env.retain(|(name, _)| extra.iter().all(|(own, _)| own != name) && name != "CI");
     env.push(("CI".to_owned(), "true".to_owned()));
     env.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -75,5 +97,17 @@ mod tests {
         let env = child_env(ours, &["MY_*".to_owned()], &[("MAESTRO_TASK", "T-1".to_owned())]);
         let names: Vec<&str> = env.iter().map(|(k, _)| k.as_str()).collect();
         assert_eq!(names, ["PATH", "LC_ALL", "MY_KEY", "CI", "MAESTRO_TASK"]);
+    }
+
+    #[test]
+    fn a_jobs_identity_stays_with_us_even_where_it_is_listed_and_its_token_is_named() {
+        let ours = NEVER.into_iter().chain(JOB_TOKENS).map(|name| (name.to_owned(), "x".to_owned()));
+        let env = child_env(ours, &["*".to_owned()], &[]);
+        let names: Vec<&str> = env.iter().map(|(k, _)| k.as_str()).collect();
+        assert_eq!(names, ["GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN", "CI"]);
+        let listed = ["GITHUB_*".to_owned(), "ACTIONS_RUNTIME_TOKEN".to_owned()];
+        let expected = Tokens { passed: vec!["GITHUB_TOKEN"], withheld: vec!["ACTIONS_RUNTIME_TOKEN"] };
+        assert_eq!(tokens_among(&listed), expected);
+        assert_eq!(tokens_among(&["NPM_TOKEN".to_owned()]), Tokens::default());
     }
 }

@@ -41,7 +41,7 @@ const CARGO_OWN: [&str; 3] = [".cache", ".cargo-index-lock", ".last-updated"];
 /// Go's downloaded modules, in the layout of a proxy.
 const GO_DOWNLOADS: &str = "go/pkg/mod/cache/download";
 
-/// Makes `dir/home` and `dir/tmp`, for nobody else to look into. `cargo_home` is the real one wherever it is;
+/// Makes `dir/home` and `dir/t`, for nobody else to look into. `cargo_home` is the real one wherever it is;
 /// `layer_from` is the home of `workspace.setup`. What is missing of the real things is left out.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub fn make_home(
     layer_from: Option<&Path>,
 ) -> io::Result<Home> {
     fs::create_dir_all(dir)?;
-    let mut made = Home { home: dir.join("home"), tmp: dir.join("tmp"), links: Vec::new() };
+    let mut made = Home { home: dir.join("home"), tmp: dir.join("t"), links: Vec::new() };
     let cargo = made.home.join(".cargo");
     for private in [&made.home, &made.tmp, &cargo] {
         DirBuilder::new().mode(0o700).create(private)?;

@@ -10,8 +10,8 @@ use crate::core::Ended;
 pub(super) struct Times {
     /// The latest output on either stream; the start where there was none.
     pub(super) last_output: Duration,
-    /// Standard output has had a first byte.
-    pub(super) has_output: bool,
+    /// The first line of JSON was passed up or, where none is wanted, standard output has had a first byte.
+    pub(super) has_begun: bool,
     /// The result came in; none where it is not in yet.
     pub(super) result_in: Option<Duration>,
 }
@@ -34,7 +34,7 @@ fn moments(limits: &Limits, times: &Times) -> Vec<(Duration, Ended)> {
         return vec![(linger.min(wall), Ended::Lingered)];
     }
     let mut moments = vec![(wall, Ended::Timeout { limit_ms: limits.wall_ms })];
-    if let (Some(limit_ms), false) = (limits.startup_ms, times.has_output) {
+    if let (Some(limit_ms), false) = (limits.startup_ms, times.has_begun) {
         moments.push((Duration::from_millis(limit_ms), Ended::NoOutput { limit_ms }));
     }
     if let Some(limit_ms) = limits.idle_ms {
@@ -107,7 +107,7 @@ mod tests {
         check(silent, 4, None);
         check(silent, 5, Some(Ended::NoOutput { limit_ms: 5_000 }));
         check(silent, 200, Some(Ended::NoOutput { limit_ms: 5_000 }));
-        let spoke = Times { has_output: true, last_output: SECOND * 3, ..silent };
+        let spoke = Times { has_begun: true, last_output: SECOND * 3, ..silent };
         check(spoke, 12, None);
         check(spoke, 13, Some(Ended::Idle { limit_ms: 10_000 }));
         let busy = Times { last_output: SECOND * 99, ..spoke };

@@ -4,7 +4,10 @@
 //! Memory is first the sum of resident pages, one small file a process; shared pages count more than once in it, so
 //! it is never too low. Only where that sum is over the limit are the processes' shares asked for, which cost more
 //! and count a shared page once: nobody is ended for memory that two processes have in common. The peak is the lower
-//! of both where both are known. Memory that was swapped out, and that no process has mapped, is not seen.
+//! of both where both are known. Memory that was swapped out, and that no process has mapped (a `memfd`), is not seen.
+//!
+//! A process that has ended and was not collected by its parent counts: it takes one of the machine's numbers, and a
+//! fork bomb of short processes consists of them.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -70,7 +73,7 @@ impl Meter {
 /// A tree with too many processes is not counted to its end: it may grow faster than it can be read.
 fn read(limits: &Limits) -> Vec<Process> {
     let mut tree = Vec::new();
-    tree::visit(getpid(), |process| {
+    tree::visit_all(getpid(), |process| {
         tree.push(process);
         let is_over = limits.max_processes.is_some_and(|limit| tree.len() as u64 > limit);
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-/// A living process.
+/// A process.
 pub(super) struct Process {
     pub(super) pid: Pid,
     /// Its process group.
@@ -13,6 +13,8 @@ pub(super) struct Process {
     /// Pages it holds; those that it shares with others count as its own.
     pub(super) rss_pages: u64,
     pub(super) threads: u64,
+    /// It waits to be collected: nothing is left of it but its number.
+    pub(super) has_ended: bool,
     /// A thread of it that runs, which need not be its first.
     thread: i32,
 }
@@ -20,6 +22,11 @@ pub(super) struct Process {
 impl Process {
     /// None where it is gone, or has ended and waits to be collected.
     pub(super) fn living(pid: Pid) -> Option<Self> {
+        Self::of(pid).filter(|process| !process.has_ended)
+    }
+
+    /// None where it is gone, or where we may not see it.
+    pub(super) fn of(pid: Pid) -> Option<Self> {
         let first = raw(pid);
         let mut thread = first;
         let mut stat = Stat::of(first)?;
@@ -28,10 +35,10 @@ impl Process {
             // process is as alive as any.
             let others = if stat.threads > 1 { threads(pid) } else { Vec::new() };
             let running = |tid: i32| Stat::of(tid).filter(|s| !s.has_ended).map(|s| (tid, s));
-            (thread, stat) = others.into_iter().find_map(running)?;
+            (thread, stat) = others.into_iter().find_map(running).unwrap_or((first, stat));
         }
-        let group = Pid::from_raw(stat.group);
-        Some(Self { pid, group, rss_pages: stat.rss_pages, threads: stat.threads, thread })
+        let Stat { has_ended, group, rss_pages, threads, .. } = stat;
+        Some(Self { pid, group: Pid::from_raw(group), rss_pages, threads, has_ended, thread })
     }
 
     /// Where the kernel says more about it.

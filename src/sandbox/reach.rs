@@ -227,7 +227,7 @@ impl Search {
         self.add(bin);
         let Some(root) = bin.parent().filter(|_| is_bin(bin)) else { return };
         if root.ends_with("node_modules") || root.join("pyvenv.cfg").is_file() {
-            self.found.insert(root.to_owned());
+            self.found.extend(root.to_str().map(PathBuf::from));
         } else if self.is_wide(root) {
             for part in BESIDE_BIN {
                 self.add(&root.join(part));
@@ -247,6 +247,10 @@ impl Search {
 
     /// A path, or, where something that must stay out lies below it, whatever else is there.
     fn add_around(&mut self, path: &Path) {
+        // Walls travel as text, and a name that is none would take everything else with it.
+        if path.to_str().is_none() {
+            return;
+        }
         let is_within = |other: &PathBuf| path.starts_with(other);
         if self.never.iter().any(is_within) || self.found.iter().any(is_within) {
             return;

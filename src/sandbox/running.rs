@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 use super::lines::{Lines, MAX_LINE_BYTES};
 use super::spec::{LINE, Limits, Order, REPORT, Report, TERMINAL};
-use super::tree;
+use super::{survivors, tree};
 use crate::core::Ended;
 
 /// Name of the hidden subcommand.
@@ -102,7 +102,10 @@ impl Warden {
         let program = std::env::current_exe()?;
         #[expect(clippy::disallowed_methods, reason = "the one place that starts wardens")]
         let expression = duct::cmd(program, [WARDEN]);
-        let handle = expression
+        // Nothing of our environment: whoever may look into a warden would find our secrets there.
+        let path = std::env::var("PATH").ok().map(|path| ("PATH", path));
+        let expression = expression
+            .full_env(path)
             .stdin_file(down_read)
             .stdout_file(up_write)
             .unchecked()
@@ -110,8 +113,8 @@ impl Warden {
             .before_spawn(|command| {
                 std::os::unix::process::CommandExt::process_group(command, 0);
                 Ok(())
-            })
-            .start()?;
+            });
+        let handle = survivors::start_known(|| expression.start())?;
         // duct keeps its copy of the write end as long as the expression lives; here it ends.
         drop(expression);
         let bytes = serde_json::to_vec(order)?;
@@ -131,15 +134,13 @@ impl Warden {
     ///
     /// # Errors
     /// The pipe cannot be read. A warden that dies or hangs without a report is not an error: what is left of it and
-    /// its tree is killed, and its child counts as lost.
+    /// its tree is killed, and its child counts as lost. What was adopted from it is for `end_lost`.
     pub fn wait(mut self, mut on_line: impl FnMut(&[u8])) -> io::Result<Report> {
         let heard = self.listen(&mut on_line);
         self.stopper.close();
-        if !matches!(heard, Ok(Some(_))) {
-            self.end();
-        }
+        let ended = if matches!(heard, Ok(Some(_))) { 0 } else { self.end() };
         self.wait_for_exit();
-        Ok(heard?.unwrap_or_else(|| self.lost()))
+        Ok(heard?.unwrap_or_else(|| self.lost(ended)))
     }
 
     /// None where the warden went away, or has not answered for too long.
@@ -191,21 +192,25 @@ impl Warden {
     }
 
     /// Nothing of a warden that went away without a word may stay. Its own number is ours until it is waited for.
-    fn end(&self) {
+    fn end(&self) -> u32 {
         let pids = self.handle.pids().into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        pids.for_each(tree::end);
+        pids.map(tree::end).fold(0, u32::saturating_add)
     }
 
     /// A warden that sleeps uninterruptibly is left to itself; `duct` collects it when it can.
     fn wait_for_exit(&self) {
         let since = Instant::now();
-        while matches!(self.handle.try_wait(), Ok(None)) && since.elapsed() < EXIT_PATIENCE {
+        while matches!(self.handle.try_wait(), Ok(None)) {
+            if since.elapsed() >= EXIT_PATIENCE {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
+        survivors::forget(&self.handle);
     }
 
-    fn lost(&self) -> Report {
+    fn lost(&self, leaked_processes: u32) -> Report {
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Report { duration_ms, ..Report::bare(Ended::Lost) }
+        Report { duration_ms, leaked_processes, ..Report::bare(Ended::Lost) }
     }
 }

@@ -38,7 +38,7 @@ pub struct Limits {
     pub wall_ms: u64,
     /// Silence limit, milliseconds; none is no limit.
     pub idle_ms: Option<u64>,
-    /// Time until the first byte of output, milliseconds; none is no limit.
+    /// Time until the first event (where lines are passed up) or byte of output, milliseconds; none is no limit.
     pub startup_ms: Option<u64>,
     /// Time between the gentle and the hard end, milliseconds.
     pub grace_ms: u64,

@@ -27,6 +27,7 @@ pub(super) struct Stream {
     file: CappedFile,
     is_open: bool,
     lines: Option<Lines>,
+    has_event: bool,
     buffer: Vec<u8>,
 }
 
@@ -40,6 +41,7 @@ impl Stream {
             file: CappedFile::create(path)?,
             is_open: true,
             lines: forward.then(|| Lines::new(MAX_LINE_BYTES)),
+            has_event: false,
             buffer: vec![0; READ_BYTES],
         })
     }
@@ -47,6 +49,11 @@ impl Stream {
     /// False once everybody who could write to it is gone or has closed it.
     pub(super) fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// True once a line was passed up.
+    pub(super) fn has_event(&self) -> bool {
+        self.has_event
     }
 
     /// Bytes that came out of it so far.
@@ -77,7 +84,10 @@ impl Stream {
         let bytes = &self.buffer[..n];
         self.file.write(bytes)?;
         match &mut self.lines {
-            Some(lines) => lines.feed(bytes, &mut |line: &[u8]| pass_up(line, up)),
+            Some(lines) => lines.feed(bytes, &mut |line: &[u8]| {
+                self.has_event |= pass_up(line, up)?;
+                Ok(())
+            }),
             None => Ok(()),
         }
     }
@@ -85,15 +95,17 @@ impl Stream {
     /// Passes up a last line without a newline, and completes the file.
     pub(super) fn finish(&mut self, up: &mut Up) -> io::Result<()> {
         if let Some(lines) = &mut self.lines {
-            lines.finish(&mut |line: &[u8]| pass_up(line, up))?;
+            lines.finish(&mut |line: &[u8]| pass_up(line, up).map(|_| ()))?;
         }
         self.file.finish()
     }
 }
 
-fn pass_up(line: &[u8], up: &mut Up) -> io::Result<()> {
-    let Some(object) = json_object(line) else { return Ok(()) };
+/// True where the line is one to be passed up.
+fn pass_up(line: &[u8], up: &mut Up) -> io::Result<bool> {
+    let Some(object) = json_object(line) else { return Ok(false) };
     up.write_all(&[LINE])?;
     up.write_all(object)?;
-    up.write_all(b"\n")
+    up.write_all(b"\n")?;
+    Ok(true)
 }

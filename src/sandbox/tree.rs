@@ -9,7 +9,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, wait, waitpid};
 
 use super::proc::{Kin, Process};
 
@@ -19,11 +19,25 @@ pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(4);
 const MOST: usize = 1 << 14;
 
 /// Visits every living process below `root`, parents before their children, until told to stop.
-pub(super) fn visit(root: Pid, mut on: impl FnMut(Process) -> ControlFlow<()>) {
+pub(super) fn visit(root: Pid, on: impl FnMut(Process) -> ControlFlow<()>) {
     let kin = Kin::now();
-    let mut next = kin.children(root);
+    visit_from(&kin, kin.children(root), only_living(on));
+}
+
+/// The same, with those that have ended and wait to be collected.
+pub(super) fn visit_all(root: Pid, on: impl FnMut(Process) -> ControlFlow<()>) {
+    let kin = Kin::now();
+    visit_from(&kin, kin.children(root), on);
+}
+
+fn only_living(mut on: impl FnMut(Process) -> ControlFlow<()>) -> impl FnMut(Process) -> ControlFlow<()> {
+    move |process| if process.has_ended { ControlFlow::Continue(()) } else { on(process) }
+}
+
+/// Visits these processes and every one below them.
+fn visit_from(kin: &Kin, mut next: Vec<Pid>, mut on: impl FnMut(Process) -> ControlFlow<()>) {
     while let Some(pid) = next.pop() {
-        let Some(process) = Process::living(pid) else { continue };
+        let Some(process) = Process::of(pid) else { continue };
         let threads = process.threads;
         if on(process).is_break() {
             return;
@@ -60,14 +74,17 @@ pub(super) fn terminate_all() {
     }
 }
 
-/// Kills everything below `root`. Each process is stopped before its children are read, so that not even a fork bomb
-/// outruns us: what is stopped starts nothing. Where it can be, a whole group is stopped at once, which a tree of
-/// thousands cannot race: the group of a process in the tree that leads one, and the group that `leader` led. Other
-/// groups are not ours to signal: a hostile process joins anybody's in its session.
-fn kill_all(root: Pid, leader: Option<Pid>) {
+/// Kills these processes and everything below them. Each is stopped before its children are read, so that not even a
+/// fork bomb outruns us: what is stopped starts nothing. Where it can be, a whole group is stopped at once, which a
+/// tree of thousands cannot race: the group of a process in the tree that leads one, and the group that `leader` led.
+/// Other groups are not ours to signal: a hostile process joins anybody's in its session.
+///
+/// Where `/proc` hides what cannot be looked into (`hidepid=2`, and a process that is not dumpable), `roots` are known
+/// by their numbers alone; what is below one of them comes up when it has been killed.
+fn kill_all(kin: &Kin, roots: &[Pid], leader: Option<Pid>) {
     let mut groups = BTreeSet::new();
-    let mut found = Vec::new();
-    visit(root, |process| {
+    let mut found = roots.to_vec();
+    let on = |process: Process| {
         let ours = |group: &Pid| *group == process.pid || Some(*group) == leader;
         if let Some(group) = process.group.filter(ours)
             && groups.insert(group.as_raw_nonzero())
@@ -78,7 +95,8 @@ fn kill_all(root: Pid, leader: Option<Pid>) {
         let _ = kill_process(process.pid, Signal::STOP);
         found.push(process.pid);
         ControlFlow::Continue(())
-    });
+    };
+    visit_from(kin, roots.to_vec(), only_living(on));
     for group in groups.into_iter().filter_map(|group| Pid::from_raw(group.get())) {
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -87,17 +105,42 @@ fn kill_all(root: Pid, leader: Option<Pid>) {
     }
 }
 
-/// Ends a warden that does not answer, and everything below it. What escapes from it after that works in the
-/// directory or bears the mark of its attempt, and is found by them.
-pub(super) fn end(root: Pid) {
+/// Ends a warden that does not answer, and everything below it; what escapes from it after that is for
+/// `survivors::end_lost`. Returns how many processes one look saw below it.
+pub(super) fn end(root: Pid) -> u32 {
     // Whatever state it is in, it must not take part.
     let _ = kill_process(root, Signal::STOP);
     let started = Instant::now();
-    while !below(root).is_empty() && started.elapsed() < KILL_PATIENCE {
-        kill_all(root, None);
+    let mut most = 0;
+    while started.elapsed() < KILL_PATIENCE {
+        let living = below(root).len();
+        if living == 0 {
+            break;
+        }
+        most = most.max(living);
+        let kin = Kin::now();
+        kill_all(&kin, &kin.children(root), None);
         std::thread::sleep(Duration::from_millis(1));
     }
     let _ = kill_process(root, Signal::KILL);
+    u32::try_from(most).unwrap_or(u32::MAX)
+}
+
+/// Kills the children of this process that are not among `known`, with everything below them, and collects those that
+/// have ended. Returns how many lived.
+pub(super) fn kill_strangers(known: &BTreeSet<i32>) -> u32 {
+    let kin = Kin::now();
+    let is_strange = |pid: &Pid| !known.contains(&pid.as_raw_nonzero().get());
+    let strangers: Vec<Pid> = kin.children(getpid()).into_iter().filter(is_strange).collect();
+    let mut living = Vec::new();
+    for pid in strangers {
+        // Nobody else waits for what nobody has started.
+        if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))) {
+            living.push(pid);
+        }
+    }
+    kill_all(&kin, &living, None);
+    u32::try_from(living.len()).unwrap_or(u32::MAX)
 }
 
 /// Collects what has ended: the child, whose status is kept, and whatever this process inherits as a subreaper.
@@ -130,7 +173,8 @@ impl Reaper {
 
     /// Kills everything below this process.
     pub(super) fn kill_all(&self) {
-        kill_all(getpid(), self.child.as_ref().map(Pid::from_child));
+        let kin = Kin::now();
+        kill_all(&kin, &kin.children(getpid()), self.child.as_ref().map(Pid::from_child));
     }
 
     /// An adopted process can get the child's number only after the child was collected.

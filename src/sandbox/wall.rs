@@ -5,7 +5,8 @@
 //! line on standard error and exit code 127 (there is no such program) or 126 (it cannot be started, or not safely).
 //!
 //! What stays open, measured: `chmod` and `utimes` on files of the same user, and connecting to a Unix socket that has
-//! a path (closed from Landlock ABI 9 on). With an ABI below 6 (Linux 6.12), signals of the same user go through too.
+//! a path (closed from Landlock ABI 9 on); slowing other processes of the same user down (`renice`, `taskset`). With an
+//! ABI below 6 (Linux 6.12), signals of the same user go through too.
 //! The network is not its business.
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ use rustix::thread::{
 };
 
 use super::spec::Walls;
+use super::syscalls::{self, Unfiltered};
 
 /// Name of the hidden subcommand.
 pub const WALL: &str = "__wall";
@@ -45,6 +47,8 @@ enum Unwalled {
     Landlock(#[from] RulesetError),
     #[error("this kernel does not enforce Landlock")]
     NotEnforced,
+    #[error("no filter of system calls: {0}")]
+    Syscalls(#[from] Unfiltered),
     #[error("{what}: {source}")]
     Denied { what: &'static str, source: Errno },
 }
@@ -97,7 +101,8 @@ fn shut_in(walls: &Walls) -> Result<(), Unwalled> {
     let nothing = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, nothing).map_err(denied("no core dumps"))?;
     drop_capabilities()?;
-    landlock(walls)
+    landlock(walls)?;
+    Ok(syscalls::forbid_limits_of_others()?)
 }
 
 /// None is left, and none comes back: root would get its bounding set at an `exec`, but not without new privileges

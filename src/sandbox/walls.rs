@@ -30,20 +30,54 @@ impl fmt::Display for Level {
 /// Landlock's version here; 0 where it is not built in, or off.
 static LANDLOCK_ABI: LazyLock<u32> = LazyLock::new(landlock_abi);
 
+/// With Landlock before this version (Linux 6.2) a file that may only be read can be cut to nothing: no wall.
+const MIN_ABI: u32 = 3;
+/// From this version on (Linux 6.12) signals stay inside.
+const SIGNALS_ABI: u32 = 6;
+
 /// The level that this machine can give. Looked up once; nothing is restricted by asking.
 pub fn level() -> Level {
-    if *LANDLOCK_ABI > 0 { Level::L1 } else { Level::L0 }
+    level_of(*LANDLOCK_ABI)
 }
 
-/// The level in words, for reports and `check`.
+/// The level in words, for `check`.
 pub fn describe() -> String {
+    described(*LANDLOCK_ABI)
+}
+
+/// The level that holds in a run, for its log and its reports: with what is missing of it.
+pub fn in_force(walled: bool) -> String {
     match *LANDLOCK_ABI {
-        0 => "L0 (no walls: this kernel does not enforce Landlock)".to_owned(),
-        abi @ ..6 => {
+        abi @ MIN_ABI..SIGNALS_ABI if walled => format!("L1 (Landlock ABI {abi}: no wall against signals)"),
+        abi if walled => level_of(abi).to_string(),
+        _ => Level::L0.to_string(),
+    }
+}
+
+/// Why this machine can give no walls.
+pub fn why_not() -> String {
+    reason(*LANDLOCK_ABI)
+}
+
+fn level_of(abi: u32) -> Level {
+    if abi >= MIN_ABI { Level::L1 } else { Level::L0 }
+}
+
+fn described(abi: u32) -> String {
+    match abi {
+        ..MIN_ABI => format!("L0 (no walls: {})", reason(abi)),
+        MIN_ABI..SIGNALS_ABI => {
             format!("L1 (Landlock ABI {abi}, without its wall against signals, no capabilities, no new privileges)")
         }
-        abi => format!("L1 (Landlock ABI {abi}, no capabilities, no new privileges)"),
+        _ => format!("L1 (Landlock ABI {abi}, no capabilities, no new privileges)"),
     }
+}
+
+fn reason(abi: u32) -> String {
+    if abi == 0 {
+        return "this kernel does not enforce Landlock".to_owned();
+    }
+    format!("Landlock ABI {abi} here does not guard `truncate` (Linux 6.2 or later does)")
 }
 
 /// Keeps this process's environment and memory from other processes of the same user; the first thing to do.
@@ -76,4 +110,23 @@ fn landlock_abi() -> u32 {
         (1, &|| fs(AccessFs::Execute)),
     ];
     additions.iter().find(|(_, knows)| knows()).map_or(0, |(abi, _)| *abi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(abi: u32, level: Level, words: &str) {
+        assert_eq!(level_of(abi), level, "{abi}");
+        let described = described(abi);
+        assert!(described.starts_with(&level.to_string()) && described.contains(words), "{described}");
+    }
+
+    #[test]
+    fn what_lets_files_be_cut_is_no_wall_and_what_lets_signals_out_says_so() {
+        check(0, Level::L0, "does not enforce Landlock");
+        check(2, Level::L0, "Landlock ABI 2 here does not guard `truncate` (Linux 6.2 or later does)");
+        check(3, Level::L1, "ABI 3, without its wall against signals");
+        check(6, Level::L1, "ABI 6, no capabilities");
+    }
 }

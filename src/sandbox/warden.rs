@@ -24,8 +24,10 @@ const UP_BYTES: usize = 64 << 10;
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        // The orchestrator is gone: the tree has ended, and there is nobody to tell.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        // The orchestrator is gone: the tree has ended or was never started, and there is nobody to tell.
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
+            ExitCode::FAILURE
+        }
         Err(error) => {
             // Standard error is the orchestrator's own.
             let _ = writeln!(io::stderr(), "maestro-ci warden: {error}");

@@ -20,6 +20,8 @@ use crate::core::Ended;
 
 /// A run that is cancelled has a few seconds to end in order; its agents get this much of them at most.
 const MAX_STOP_GRACE: Duration = Duration::from_millis(1500);
+/// With the orchestrator gone, nobody hears what a tree still says, and a second is all it has.
+const MAX_ORPHAN_GRACE: Duration = Duration::from_millis(500);
 /// How often a tree that is being ended is looked at.
 const ENDING_PAUSE: Duration = Duration::from_millis(10);
 
@@ -88,7 +90,7 @@ impl<'a> Watch<'a> {
             }
             if ready.signal {
                 let _ = self.signals.read(&mut [0; 64]);
-                self.stop();
+                self.stop(MAX_STOP_GRACE);
             }
             self.measure();
             if self.is_over() {
@@ -143,7 +145,7 @@ impl<'a> Watch<'a> {
     fn pump(&mut self, up: &mut Up) -> io::Result<()> {
         let out = self.out.pump(up)?;
         let err = self.err.as_mut().map_or(Ok(false), |err| err.pump(up))?;
-        self.times.has_output |= out;
+        self.times.has_begun |= if self.order.forward_json { self.out.has_event() } else { out };
         if out || err {
             self.times.last_output = self.started.elapsed();
         }
@@ -160,13 +162,16 @@ impl<'a> Watch<'a> {
                 self.times.result_in = self.times.result_in.or(Some(now));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ => self.stop(),
+            Ok(1..) => self.stop(MAX_STOP_GRACE),
+            Ok(0) | Err(_) => {
+                self.orders_open = false;
+                self.stop(MAX_ORPHAN_GRACE);
+            }
         }
     }
 
-    fn stop(&mut self) {
-        self.orders_open = false;
-        let grace = Duration::from_millis(self.order.limits.grace_ms).min(MAX_STOP_GRACE);
+    fn stop(&mut self, most: Duration) {
+        let grace = Duration::from_millis(self.order.limits.grace_ms).min(most);
         self.end_gently(Ended::Stopped, grace);
     }
 

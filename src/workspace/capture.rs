@@ -24,6 +24,8 @@ pub struct CaptureRequest<'a> {
     pub onto: &'a Commit,
     /// Message of the commit.
     pub message: &'a str,
+    /// Files that are taken as they were before, whatever the workspace holds.
+    pub keep: &'a [&'a str],
     /// Where the patch is kept.
     pub patch: &'a Path,
     /// What the path policy says of the changed files, all of them.
@@ -47,7 +49,9 @@ impl Workspaces {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).map_err(io_at(&dir))?;
         let own_git = dir.join(".git");
         super::remove(&own_git)?;
-        let args = ["add", "--all", "--verbose", "--", "."];
+        let kept: Vec<String> = request.keep.iter().map(|path| format!(":(exclude,literal){path}")).collect();
+        let args = ["add", "--all", "--verbose", "--", "."].into_iter().chain(kept.iter().map(String::as_str));
+        let args: Vec<&str> = args.collect();
         let added = git.output(&args, Vec::new())?;
         if added.code != 0 && self.machine_is_at_fault(request.name, &added) {
             return Err(GitError::Failed { command: args.join(" "), code: added.code, stderr: added.stderr }.into());

@@ -12,10 +12,13 @@ use crate::git::patience;
 /// Base files are given times this long ago, so that git's index never takes an agent's edit for an old file.
 const AGE: Duration = Duration::from_mins(1);
 
-/// Copies a tree: links, modes and times kept, blocks shared where the file system can.
+/// Copies a tree: links, modes and times kept, blocks shared where the file system can. `to` is a new name in a
+/// directory that is there.
 pub(super) fn tree(from: &Path, to: &Path) -> Result<(), WorkspaceError> {
     let (source, target) = (from.display().to_string(), to.display().to_string());
-    run("cp", &["-a", "--reflink=auto", "--", &source, &target])
+    // It works in the work directory, where a resume looks for what is still at work.
+    let dir = to.parent().unwrap_or(to);
+    run("cp", &["-a", "--reflink=auto", "--", &source, &target], dir)
         .map_err(|e| WorkspaceError::Copy { from: from.to_owned(), message: e.to_string() })
 }
 
@@ -70,22 +73,22 @@ pub(super) fn throwaway_git(
 /// Removes a tree, however deep, although an agent took write permission from directories in it.
 pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
     let path = dir.display().to_string();
-    if run("rm", &["-rf", "--", &path]).is_ok() {
+    let root = Path::new("/");
+    if run("rm", &["-rf", "--", &path], root).is_ok() {
         return Ok(());
     }
-    run("chmod", &["-R", "u+rwX", "--", &path])?;
-    run("rm", &["-rf", "--", &path])
+    run("chmod", &["-R", "u+rwX", "--", &path], root)?;
+    run("rm", &["-rf", "--", &path], root)
 }
 
-/// Runs one of the core utilities, which know every depth, every link and every kind of file.
-fn run(program: &str, args: &[&str]) -> io::Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "cp and rm know reflinks, sparse files, and any depth")]
-    let expression = duct::cmd(program, args).before_spawn(|command| {
-        std::os::unix::process::CommandExt::process_group(command, 0);
-        Ok(())
-    });
+/// Runs one of the core utilities, which know every depth, every link and every kind of file. Nothing of our
+/// environment goes with it but the way to it.
+fn run(program: &str, args: &[&str], dir: &Path) -> io::Result<()> {
+    let gives_way = program == "cp";
+    let path = std::env::var("PATH").ok().map(|path| ("PATH", path));
+    let expression = patience::command(program, args, gives_way)?.full_env(path).dir(dir);
     let expression = expression.stdin_null().stdout_null().stderr_capture().unchecked();
-    let output = patience::run(&expression, program == "cp")?;
+    let output = patience::run(&expression, gives_way)?;
     if output.status.success() {
         return Ok(());
     }

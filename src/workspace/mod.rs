@@ -72,6 +72,9 @@ pub(crate) fn io_at(path: &Path) -> impl Fn(std::io::Error) -> WorkspaceError + 
     move |source| WorkspaceError::Io { path: path.clone(), source }
 }
 
+/// Longest name of a workspace that its home bears, too.
+const MAX_HOME_NAME: usize = 12;
+
 /// All workspaces of one session.
 #[derive(Clone, Debug)]
 pub struct Workspaces {
@@ -96,7 +99,7 @@ impl Workspaces {
         self.make_store()?;
         remove(&base)?;
         std::fs::create_dir_all(&base).map_err(io_at(&base))?;
-        let git = self.store().with_tree(&base, &self.base_index());
+        let git = self.store().with_tree(&base, &self.base_index()).giving_way();
         git.run(&["read-tree", self.base.as_str()])?;
         git.run(&["checkout-index", "--all", "--force", "--quiet"])?;
         copy::age(&base).map_err(io_at(&base))?;
@@ -173,9 +176,12 @@ impl Workspaces {
         self.root.join("trees").join(name)
     }
 
-    /// Directory of a workspace's private home and temporary files; whoever works there makes it.
+    /// Directory of a workspace's private home and temporary files; whoever works there makes it. Its path is short,
+    /// because programs make sockets below it, and the address of one has 107 bytes at most (unix(7)).
     pub fn home_dir(&self, name: &str) -> PathBuf {
-        self.root.join("homes").join(name)
+        let is_short = name.len() <= MAX_HOME_NAME;
+        let name = if is_short { name.to_owned() } else { format!("{:08x}", crc32fast::hash(name.as_bytes())) };
+        self.root.join("h").join(name)
     }
 
     /// The same, cleared of what an earlier attempt by that name left there.
@@ -190,7 +196,14 @@ impl Workspaces {
 
     /// Where the objects are that an attempt's own `.git` refers to.
     pub fn object_dirs(&self) -> Vec<PathBuf> {
-        vec![self.repo.objects_dir(), self.store_dir().join("objects")]
+        let mut dirs = vec![self.store_dir().join("objects")];
+        dirs.extend(self.repo.object_dirs());
+        dirs
+    }
+
+    /// The session.
+    pub fn session(&self) -> &SessionId {
+        &self.session
     }
 
     /// Directory of the base tree.

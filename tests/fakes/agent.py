@@ -7,7 +7,6 @@ import sys
 
 sys.dont_write_bytecode = True
 
-from fake import misbehave
 from fake.acp import Acp
 from fake.base import VERSIONS
 from fake.claude import Claude
@@ -31,10 +30,9 @@ def main():
     if argv in (["--version"], ["-v"], ["-V"]):
         print(VERSIONS[name])
         return 0
-    wishes = misbehave.wished(os.environ.get("FAKE_AGENT", ""))
     if "--acp" in argv or argv[:1] == ["acp"]:
         name = "acp"
-    return CLIS[name](name, argv, wishes).run()
+    return CLIS[name](name, argv).run()
 
 
 if __name__ == "__main__":

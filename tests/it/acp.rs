@@ -1,10 +1,10 @@
-//! The ACP client as a process: a script plays the agent.
+//! The ACP client as a process, and in a run: a script plays the agent.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::env::BINARY;
+use crate::env::{BINARY, Env, Run, prd};
 
 /// Answers up to the prompt; what it does with that is up to the test.
 const HANDSHAKE: &str = r#"
@@ -99,11 +99,80 @@ fn a_stop_cancels_the_turn() {
     // The script hears of the cancel, and answers as the protocol wants it.
     let rest = r#"while read -r line; do case "$line" in *session/cancel*)
       echo '{"jsonrpc":"2.0","id":3,"result":{"stopReason":"cancelled"}}' ;; esac; done"#;
-    let child = start(&["sh", "-c", &format!("{HANDSHAKE}echo '{{\"ready\":1}}'; {rest}")]);
-    std::thread::sleep(Duration::from_millis(500));
+    let mut child = start(&["sh", "-c", &format!("{HANDSHAKE}echo '{{\"ready\":1}}'; {rest}")]);
+    let (mut out, mut said) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+    while !said.contains("ready") {
+        assert!(out.read_line(&mut said).unwrap() > 0, "it ended before its turn: {said}");
+    }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains(r#""stop":"cancelled""#), "{}", stdout(&output));
+    out.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(said.contains(r#""stop":"cancelled""#), "{said}");
+}
+
+#[test]
+fn an_agent_that_dies_of_our_stop_has_not_crashed() {
+    let rest = r#"while read -r line; do case "$line" in *session/cancel*) kill -9 $$ ;; esac; done"#;
+    let mut child = start(&["sh", "-c", &format!("{HANDSHAKE}echo '{{\"ready\":1}}'; {rest}")]);
+    let (mut out, mut said) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+    while !said.contains("ready") {
+        assert!(out.read_line(&mut said).unwrap() > 0, "it ended before its turn: {said}");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    out.read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    assert!(said.contains(r#""signal":null"#), "{said}");
+}
+
+/// A repository where the agent `it` is a script that speaks ACP.
+fn scripted(turn: &str) -> Env {
+    let mut env = Env::new();
+    env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
+    env.write("prd.md", &prd(&[("FR-1", "write the file")]));
+    env.write(".qwen/settings.json", "{\"old\": true}\n");
+    env.commit("prd");
+    std::fs::write(env.path("agent.sh"), format!("{HANDSHAKE}{turn}\n{DONE}")).unwrap();
+    env
+}
+
+fn run(env: &Env, more: &[&str]) -> Run {
+    let script = env.path("agent.sh").display().to_string();
+    let (agent, read) =
+        (format!("agents.it={{protocol: acp, command: sh {script}}}"), format!("sandbox.read=[{script}]"));
+    env.run(&[&["--prd", "prd.md", "--agent", "it", "--set", &agent, "--set", &read], more].concat())
+}
+
+#[test]
+fn a_model_that_is_not_offered_is_a_matter_of_the_configuration() {
+    let env = scripted("");
+    let ended = run(&env, &["--model", "nobody"]).exits(7).says("lets no client choose its model");
+    env.check_run(&ended);
+    let report = env.report();
+    let attempts = report["tasks"][0]["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 1, "{attempts:?}");
+    assert_eq!((&attempts[0]["fault"]["class"], &attempts[0]["terminal"]["why"]), (&"agent".into(), &"model".into()));
+}
+
+#[test]
+fn a_file_that_the_program_rewrites_by_itself_is_no_change() {
+    let env = scripted("echo '{\"new\": true}' > .qwen/settings.json; echo hello > hello.txt");
+    let ended = run(&env, &[]).exits(0);
+    env.check_run(&ended);
+    let changed: Vec<String> =
+        env.report()["changes"]["files"].as_array().unwrap().iter().map(|f| f["path"].to_string()).collect();
+    assert_eq!(changed, ["\"hello.txt\""]);
+}
+
+#[test]
+fn what_an_agent_says_that_it_used_counts_where_no_gateway_saw_it() {
+    let usage = r#"echo '{"jsonrpc":"2.0","id":3,"result":{"stopReason":"end_turn","usage":{"inputTokens":900,"outputTokens":100}}}'; exec sleep 1"#;
+    let mut env = scripted(&format!("echo hello > hello.txt; {usage}"));
+    env.set("ANTHROPIC_API_KEY", "real-key");
+    env.set("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
+    let ended = run(&env, &[]).exits(0);
+    env.check_run(&ended);
+    let budget = &env.report()["budget"];
+    assert_eq!((&budget["tokens"]["used"], &budget["source"]), (&1000.into(), &"reported".into()));
 }

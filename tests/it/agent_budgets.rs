@@ -7,7 +7,7 @@ use crate::agent_world::model_server::{Billed, Count};
 use crate::agent_world::{
     CLAUDE, Cli, GEMINI, OPENCODE, QWEN, World, attempt, attempts, check_books, check_bounds, each, tokens, words,
 };
-use crate::env::prd;
+use crate::env::{Env, Run, prd};
 
 /// One, a tenth, two and ten dollars for a million tokens.
 fn priced(cli: &Cli) -> String {
@@ -241,4 +241,124 @@ fn without_a_limit_on_cost_nobody_asks_for_the_price() {
     let world = World::new("").with(&MYSTERY, "ok").set("resource_limits.unknown_cost=fail");
     world.run(&MYSTERY, &[]).exits(0);
     assert_eq!(world.env.report()["budget"]["unpriced_calls"], 3);
+}
+
+#[test]
+fn who_gives_the_price_that_was_missing_may_go_on() {
+    let world = World::new("").with(&MYSTERY, "ok").set("resource_limits.max_cost_usd=1");
+    let world = world.set("resource_limits.unknown_cost=fail");
+    world.run(&MYSTERY, &[]).exits(6);
+    let run = world.env.run(&["resume", "--set", "agents.claude.price={input: 3, output: 15}"]).exits(0);
+    world.env.check_run(&run);
+    let report = world.env.report();
+    assert_eq!(report["budget"]["unpriced_calls"], 0);
+    check_books(&report, &world.count("ok"));
+}
+
+#[test]
+fn the_table_of_prices_is_named_where_it_was_used() {
+    let (report, _) = passes(&CLAUDE, &[]);
+    let prices = &report["budget"]["prices"];
+    assert!(prices["source"].as_str().unwrap().contains("litellm") && prices["date"].is_string(), "{prices}");
+    let (report, _) = passes(&CLAUDE, &[&priced(&CLAUDE)]);
+    assert_eq!(report["budget"]["prices"], Value::Null);
+}
+
+#[test]
+fn a_price_that_lacks_a_part_is_no_price() {
+    let world = World::new("").with(&CLAUDE, "ok");
+    let check = |price: &str, words: &str| {
+        let set = format!("agents.claude.price={price}");
+        world.env.run(&["check", "--prd", "prd.md", "--set", &set]).exits(2).says(words);
+    };
+    check("{input: 3}", "output");
+    check("{output: 15}", "input");
+    check("{input: 3, output: 15, cache_write: -5}", "an amount of US dollars, 0 or more");
+}
+
+// --- what agents report ---
+
+/// A command that works and says these fields of its usage, with no gateway and a limit of a cent.
+fn reports(usage: &str, sets: &[&str]) -> (Env, Run) {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "one file")]));
+    env.commit("prd");
+    let words = if usage.is_empty() { String::new() } else { format!("echo '{{\"usage\":{{{usage}}}}}'\n") };
+    let command = env.script("agent.sh", &format!("echo done > done.txt\n{words}"));
+    let mut args = vec!["--max-cost", "0.01usd", "--set", "gateway.enabled=false"];
+    for key in sets {
+        args.extend(["--set", key]);
+    }
+    let run = env.run_prd(&command, &args);
+    (env, run)
+}
+
+const MUCH: &str = "\"input_tokens\":900000";
+
+#[test]
+fn reported_usage_without_a_cost_fails_where_unknown_cost_does_until_its_price_is_given() {
+    let (env, run) = reports(MUCH, &["resource_limits.unknown_cost=fail"]);
+    run.exits(6).says("give `price` for the agent");
+    let report = env.report();
+    assert_eq!(attempt(&report)["fault"]["reason"], "unpriced");
+    assert_eq!(report["budget"]["cost_microusd"]["used"], Value::Null);
+    assert_eq!(report["budget"]["tokens"]["used"], 900_000);
+    env.run(&["status"]).exits(0).prints("cost unknown of $0.01");
+    env.run(&["report", "--format", "markdown"]).exits(0).prints("| Cost | USD 0.01 | unknown |");
+    let price = "agents.command.price={input: 0.001, output: 0.001}";
+    env.run(&["resume", "--allow-unsandboxed", "--max-tokens", "5M", "--set", price]).exits(0);
+    let budget = &env.report()["budget"]["cost_microusd"];
+    assert_eq!((&budget["used"], &budget["at_least"]), (&900.into(), &true.into()));
+}
+
+#[test]
+fn reported_usage_without_a_cost_goes_on_where_something_stands_in_for_the_limit() {
+    for mode in ["token_cap", "allow"] {
+        let (env, run) = reports(MUCH, &[&format!("resource_limits.unknown_cost={mode}")]);
+        run.exits(0).says("cost not known");
+        assert_eq!(env.report()["budget"]["unpriced_calls"], 1);
+    }
+    let (_, run) = reports(MUCH, &["resource_limits.max_tokens=null"]);
+    run.exits(6);
+}
+
+#[test]
+fn reported_tokens_cost_what_the_configured_price_says() {
+    let (env, run) = reports(MUCH, &["agents.command.price={input: 3, output: 15}"]);
+    run.exits(5);
+    assert_eq!(env.report()["budget"]["cost_microusd"]["used"], 2_700_000);
+}
+
+#[test]
+fn a_cost_that_is_told_is_known() {
+    let (env, run) = reports(&format!("{MUCH},\"cost_usd\":0.005"), &["resource_limits.unknown_cost=fail"]);
+    run.exits(0);
+    let cost = &env.report()["budget"]["cost_microusd"];
+    assert_eq!((&cost["used"], &cost["at_least"]), (&5000.into(), &false.into()));
+}
+
+#[test]
+fn of_an_agent_that_says_nothing_nothing_is_known() {
+    let (env, run) = reports("", &[]);
+    run.exits(0);
+    let budget = &env.report()["budget"];
+    assert_eq!((&budget["tokens"]["used"], &budget["cost_microusd"]["used"]), (&Value::Null, &Value::Null));
+    env.run(&["status"]).exits(0).prints("unknown of 1.0M tokens");
+}
+
+#[test]
+fn check_says_what_an_agent_costs_or_what_follows_where_nobody_knows() {
+    let world = World::new("").with(&CLAUDE, "ok");
+    let check = |model: &'static str, more: &[&'static str], words: &str| {
+        let cli = Cli { model: Some(model), ..CLAUDE };
+        let args: Vec<&str> = std::iter::once("check").chain(world.args(&cli, more)).collect();
+        world.env.run(&args).exits(0).prints(words);
+    };
+    check("claude-sonnet-4-5", &[], "claude price: $3 in, $0.3 cached, $3.75 into a cache, $15 out, a million tokens");
+    check("mystery-1", &[], "not known for `mystery-1`: only tokens and calls are counted");
+    check("mystery-1", &["--max-cost", "1usd"], "the limit on tokens stands in for the one on cost");
+    let fail = ["--max-cost", "1usd", "--set", "resource_limits.unknown_cost=fail"];
+    check("mystery-1", &fail, "every call will be refused");
+    let price = "agents.claude.price={input: 2, output: 8}";
+    check("mystery-1", &["--set", price], "$8 out, a million tokens, as configured");
 }

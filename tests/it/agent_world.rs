@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use self::model_server::{Billed, Count, ModelServer};
-use crate::env::{Env, Run, prd, wait_until};
+use crate::env::{self, Env, Run, prd, wait_until};
 
 #[path = "../fakes/model_server/mod.rs"]
 pub mod model_server;
@@ -210,23 +210,8 @@ pub fn check_bounds(report: &Value, count: &Count) {
 
 /// Waits for a run. One that hangs fails the test instead of the whole suite.
 #[track_caller]
-pub fn end_of(mut child: Child) -> Run {
-    let started = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("the run hangs: it should have ended after {PATIENCE:?}");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    let took = started.elapsed();
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        took,
-    }
+pub fn end_of(child: Child) -> Run {
+    env::end_of(child, Instant::now(), PATIENCE)
 }
 
 /// Input and output together.

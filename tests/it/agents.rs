@@ -146,6 +146,39 @@ fn where_an_agent_is_not_served_the_next_one_takes_over() {
 }
 
 #[test]
+fn a_model_that_the_api_does_not_know_is_no_poor_work() {
+    let world = World::new("").with(&CLAUDE, "404");
+    let run = world.run(&CLAUDE, &[]).exits(7).says("--model");
+    assert!(run.stderr.contains(&format!("`{}`", CLAUDE.model.unwrap())), "{}", run.stderr);
+    let report = world.env.report();
+    assert_eq!(attempts(&report, 0).len(), 1, "another approach does not make the model known");
+    let fault = &attempt(&report)["fault"];
+    assert_eq!((&fault["class"], &fault["reason"]), (&"agent".into(), &"model".into()));
+    let world = World::new("").with(&CLAUDE, "404").with(&CODEX, "ok").set("agent.fallback=[codex]");
+    world.run(&Cli { model: None, ..CLAUDE }, &[]).exits(0);
+    assert_eq!(words(&world.env.report(), "agent"), ["claude", "codex"]);
+}
+
+#[test]
+fn an_agent_that_is_silent_because_its_api_is_is_not_blamed() {
+    let world = World::new("").with(&CLAUDE, "stall+whole").once().set("resource_limits.idle_seconds=4");
+    world.run(&CLAUDE, &[]).exits(7);
+    let fault = attempt(&world.env.report())["fault"].clone();
+    assert_eq!((&fault["class"], &fault["reason"]), (&"transient".into(), &"rate".into()), "{fault}");
+}
+
+#[test]
+fn where_a_limit_and_an_api_both_leave_work_undone_both_are_told() {
+    let world = World::of(&roles(2)).with(&CLAUDE, "429").once().set("agent.roles={role-2: own}");
+    let world = world.set("agents.own={protocol: command, command: 'echo x > a; echo x > b'}");
+    let world = world.set("resource_limits.task.max_changed_files=1");
+    world.run(&Cli { model: None, ..CLAUDE }, &[]).exits(5);
+    let report = world.env.report();
+    assert_eq!(report["budget"]["stopped_by"]["task"], "T-002");
+    assert!(report["resume_after"].is_string(), "the API said when it serves T-001 again");
+}
+
+#[test]
 fn after_a_second_failure_the_next_agent_takes_over() {
     let world = World::new("").with(&CLAUDE, "text").with(&CODEX, "ok").set("agent.fallback=[codex]");
     world.run(&Cli { model: None, ..CLAUDE }, &[]).exits(0);
@@ -199,7 +232,7 @@ fn check_shows_each_agent_and_proves_a_tool_call_at_no_cost() {
         let args = world.args(cli, &[]);
         let run = world.env.run(&[&["check"][..], &args[..]].concat()).exits(0);
         let run = run.prints(&format!("{} → gateway → ", cli.name)).prints(&world.server.url("ok", ""));
-        let run = run.prints(&format!("{}: a tool call works inside the walls", cli.name));
+        let run = run.prints(&format!("{}: its tools and a shell command work inside the walls", cli.name));
         run.prints(cli.version.unwrap_or("version not known"));
         assert_eq!(world.server.total().requests, 0, "the proof was paid for");
         world.env.check_nothing_left();

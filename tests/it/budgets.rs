@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::env::{Env, Run, prd};
-use crate::walls::end_of;
+use crate::env::{Env, Run, end_of, prd};
 
 /// Runs a PRD with a command as its agent. A run that hangs fails the test instead of the whole suite.
 #[track_caller]
@@ -53,8 +52,9 @@ fn sum_of_attempts(report: &Value) -> (u64, u64, u64) {
     })
 }
 
+/// What the session used; what nobody knows is null there and nothing here.
 fn used(report: &Value) -> (u64, u64, u64) {
-    let field = |name: &str| report["budget"][name]["used"].as_u64().unwrap();
+    let field = |name: &str| report["budget"][name]["used"].as_u64().unwrap_or(0);
     (field("tokens"), field("api_calls"), field("cost_microusd"))
 }
 
@@ -94,7 +94,8 @@ fn check_limit(limit: &Limit) {
         let junit = env.run(&["report", "--format", "junit"]).exits(0);
         let junit = junit.prints("name=\"verdict\" value=\"budget\"");
         let junit = junit.prints(&format!("name=\"{}_used\" value=\"{}\"", limit.in_junit, limit.used));
-        junit.prints(&format!("name=\"{}_limit\" value=\"{}\"", limit.in_junit, limit.limit));
+        let junit = junit.prints(&format!("name=\"{}_limit\" value=\"{}\"", limit.in_junit, limit.limit));
+        junit.prints(&format!("of the session: {} of {}\"", limit.used, limit.limit));
     }
 }
 
@@ -214,6 +215,51 @@ fn a_task_over_its_own_limit_stops_alone_and_names_it() {
     assert_eq!(attempts[0]["fault"]["reason"], "task_budget");
     let stop = &report["budget"]["stopped_by"];
     assert_eq!((&stop["resource"], &stop["used"], &stop["limit"]), (&"tokens".into(), &101.into(), &100.into()));
+    assert_eq!((&stop["scope"], &stop["task"]), (&"task".into(), &"T-001".into()));
+    run.says("the budget of tokens for T-001 allows no more: 101 tokens of 100 tokens");
+    let junit = env.run(&["report", "--format", "junit"]).exits(0);
+    junit.prints("name=\"stopped_by\" value=\"tokens of task T-001: 101 of 100\"");
+}
+
+#[test]
+fn attempts_that_are_always_too_slow_or_silent_park_their_task_at_that_limit() {
+    for (key, reason, resource) in
+        [("task.max_duration_seconds", "timeout", "duration"), ("idle_seconds", "idle", "idle")]
+    {
+        let env = tasks(2);
+        let script = "echo x > $MAESTRO_TASK.txt\n[ $MAESTRO_TASK = T-002 ] || sleep 60\n";
+        let agent = env.script("agent.sh", script);
+        let key = format!("resource_limits.{key}=1");
+        let more = ["--set", &key, "--set", "error_recovery.max_retry_attempts=1", "-j1"];
+        let run = run_within(&env, PATIENCE, &agent, &more).exits(5);
+        env.check_run(&run);
+        let report = env.report();
+        assert_eq!(statuses(&report), ["parked", "done"]);
+        let attempts = report["tasks"][0]["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 2, "another approach may be faster");
+        let fault = &attempts[1]["fault"];
+        assert_eq!((&fault["class"], &fault["reason"]), (&"budget".into(), &reason.into()));
+        assert_eq!((&fault["limit"]["resource"], &fault["limit"]["limit"]), (&resource.into(), &1000.into()));
+        let stop = &report["budget"]["stopped_by"];
+        let found = [&stop["resource"], &stop["task"], &stop["limit"]];
+        assert_eq!(found, [&Value::from(resource), &"T-001".into(), &1000.into()]);
+    }
+}
+
+#[test]
+fn an_agent_that_the_sessions_time_cuts_short_is_not_blamed_although_nothing_more_starts() {
+    let env = tasks(3);
+    // The second task takes most of the time, so the third is not begun while the first still works.
+    let script = "echo x > $MAESTRO_TASK.txt\n[ $MAESTRO_TASK != T-001 ] || sleep 60\n\
+        [ $MAESTRO_TASK != T-002 ] || sleep 2.5\n";
+    let agent = env.script("agent.sh", script);
+    let more = ["-j2", "--max-duration", "4s", "--set", "resource_limits.soft_ratio=0.5"];
+    let run = run_within(&env, Duration::from_secs(30), &agent, &more).exits(5);
+    env.check_run(&run);
+    let report = env.report();
+    assert_eq!(report["tasks"][0]["status"], "waiting");
+    assert_eq!(report["tasks"][0]["attempts"][0]["fault"]["reason"], "stopped");
+    assert!(!run.stderr.contains("timeout"), "{}", run.stderr);
 }
 
 #[test]
@@ -230,8 +276,10 @@ fn a_task_over_its_own_limit_is_ended_while_it_runs() {
 fn a_hard_limit_ends_every_running_agent() {
     let env = tasks(2);
     let script = format!(
-        "echo half > \"$MAESTRO_TASK.txt\"\nif [ $MAESTRO_TASK = T-001 ]; then sleep 0.5; {} fi\nsleep 60\n",
-        usage(r#""input_tokens":1001"#)
+        "echo half > \"$MAESTRO_TASK.txt\"\n: > {here}/at-work-$MAESTRO_TASK\n\
+         if [ $MAESTRO_TASK = T-001 ]; then until [ -e {here}/at-work-T-002 ]; do sleep 0.05; done; {said} fi\nsleep 60\n",
+        here = env.path("").display(),
+        said = usage(r#""input_tokens":1001"#)
     );
     let agent = env.script("agent.sh", &script);
     let run = run_within(&env, Duration::from_secs(20), &agent, &["-j2", "--max-tokens", "1000"]).exits(5);
@@ -252,7 +300,7 @@ fn time_that_runs_out_in_a_gate_is_never_success() {
         let fixed = ["--set", "resource_limits.grace_seconds=1", "--set", "validation.gates.slow.requirements=[FR-1]"];
         [&["--max-duration", limit, "--set", gate.as_str()][..], &fixed[..]].concat()
     };
-    let run = run_within(&env, Duration::from_secs(30), &agent, &more("3s")).exits(5);
+    let run = run_within(&env, Duration::from_secs(30), &agent, &more("6s")).exits(5);
     env.check_run(&run);
     let report = env.report();
     assert_eq!(report["requirements"][0]["status"], "unverified");
@@ -348,5 +396,7 @@ fn an_agent_that_reports_nothing_counts_one_call_an_attempt() {
     env.check_run(&run);
     let report = env.report();
     assert_eq!(used(&report), (0, 2, 0));
-    assert_eq!(report["budget"]["source"], "none");
+    let budget = &report["budget"];
+    assert_eq!((&budget["tokens"]["used"], &budget["cost_microusd"]["used"]), (&Value::Null, &Value::Null));
+    assert_eq!(budget["source"], "none");
 }

@@ -58,7 +58,7 @@ fn prompt(env: &Env, attempt: u32) -> String {
 fn orchestrator_max_task_duration_ends_an_attempt() {
     let env = tasks(1);
     let sets = ["orchestrator.max_task_duration=1", "error_recovery.max_retry_attempts=0"];
-    let run = run_with(&env, "echo x > x; sleep 60", &sets).exits(1);
+    let run = run_with(&env, "echo x > x; sleep 60", &sets).exits(5);
     assert!(run.took < Duration::from_secs(15), "{:?}", run.took);
     env.check_run(&run);
     check_reason(&env, "timeout");
@@ -68,7 +68,7 @@ fn orchestrator_max_task_duration_ends_an_attempt() {
 fn resource_limits_task_max_duration_seconds_comes_before_max_task_duration() {
     let env = tasks(1);
     let sets = ["resource_limits.task.max_duration_seconds=1", "error_recovery.max_retry_attempts=0"];
-    let run = run_with(&env, "echo x > x; sleep 60", &sets).exits(1);
+    let run = run_with(&env, "echo x > x; sleep 60", &sets).exits(5);
     env.check_run(&run);
     check_reason(&env, "timeout");
 }
@@ -237,7 +237,7 @@ fn resource_limits_soft_ratio_says_when_a_run_looks_ahead() {
 fn resource_limits_idle_seconds_ends_a_silent_agent() {
     let env = tasks(1);
     let sets = ["resource_limits.idle_seconds=1", "error_recovery.max_retry_attempts=0"];
-    let run = run_with(&env, "echo x > x; sleep 60", &sets).exits(1);
+    let run = run_with(&env, "echo x > x; sleep 60", &sets).exits(5);
     assert!(run.took < Duration::from_secs(15), "{:?}", run.took);
     env.check_run(&run);
     check_reason(&env, "idle");
@@ -255,7 +255,7 @@ fn resource_limits_grace_seconds_is_the_time_an_agent_has_to_end_by_itself() {
         let agent = env.script("agent.sh", &script);
         let grace = format!("resource_limits.grace_seconds={grace}");
         let sets = [grace.as_str(), "orchestrator.max_task_duration=1", "error_recovery.max_retry_attempts=0"];
-        let run = run_with(&env, &agent, &sets).exits(1);
+        let run = run_with(&env, &agent, &sets).exits(5);
         env.check_run(&run);
         assert_eq!(goodbye.exists(), ends_by_itself);
     }

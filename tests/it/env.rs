@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// What a busy machine may take on top of a promised time.
+pub const SLACK: Duration = Duration::from_secs(1);
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_maestro-ci");
 
@@ -30,6 +32,15 @@ pub struct Run {
 }
 
 impl Run {
+    fn of(output: Output, took: Duration) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took,
+        }
+    }
+
     /// Fails the test, with everything the command said, where the exit code is another one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
@@ -155,13 +166,7 @@ impl Env {
     /// Runs the command under test to its end.
     pub fn run(&self, args: &[&str]) -> Run {
         let started = Instant::now();
-        let output = self.command(args).output().unwrap();
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            took: started.elapsed(),
-        }
+        Run::of(self.command(args).output().unwrap(), started.elapsed())
     }
 
     /// Runs a PRD with a command as its agent.
@@ -217,11 +222,7 @@ impl Env {
         let junit = self.run(&["report", "--format", "junit"]).exits(0).stdout;
         let parsed = quick_junit::Report::deserialize_from_str(&junit).expect("JUnit parses");
         let red = parsed.test_suites.iter().any(|s| s.failures + s.errors > 0);
-        if run.code == 0 {
-            assert!(!red, "exit code 0 and a red JUnit:\n{junit}");
-        } else if run.code == 1 {
-            assert!(red, "exit code 1 and a green JUnit:\n{junit}");
-        }
+        assert_eq!(red, run.code != 0, "exit code {} and this JUnit:\n{junit}", run.code);
         self.check_nothing_left();
         self.git(&["fsck", "--no-dangling", "--no-progress"]);
     }
@@ -263,6 +264,21 @@ pub fn prd(requirements: &[(&str, &str)]) -> String {
         text.push_str(&format!("| {id} | {requirement} | P1 |\n"));
     }
     text
+}
+
+/// Waits for a command under test. One that hangs fails the test instead of the whole suite.
+#[track_caller]
+pub fn end_of(mut child: Child, started: Instant, limit: Duration) -> Run {
+    while child.try_wait().unwrap().is_none() {
+        if started.elapsed() > limit {
+            // What it said is not read: whoever hangs below it may hold the pipe for ever.
+            child.kill().unwrap();
+            panic!("the run hangs: it should have ended after {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = started.elapsed();
+    Run::of(child.wait_with_output().unwrap(), took)
 }
 
 /// Waits until something holds; fails the test after `limit`.

@@ -8,7 +8,7 @@ use maestro_ci::core::{CallAnswer, CallAsk, CallFault, CallTrouble, Input, Usage
 use serde_json::json;
 
 use crate::env::wait_until;
-use crate::gateway_world::{ANTHROPIC, Answer, CHAT, DIALECTS, PATIENCE, PRICE, World, all, granted, send};
+use crate::gateway_world::{ANTHROPIC, Answer, CHAT, DIALECTS, PATIENCE, PRICE, STALL, World, all, granted, send};
 use crate::upstream::{INPUT, Manner, OUTPUT, Server};
 
 #[test]
@@ -110,7 +110,7 @@ fn a_request_that_cannot_be_read_is_refused() {
 #[track_caller]
 fn check_trouble(manner: Manner, status: u16, trouble: CallTrouble) -> (Answer, Usage, CallFault) {
     let server = Server::that(manner.clone());
-    let world = World::new(&server.url, all());
+    let world = World::with(&server.url, STALL, all());
     let answer = world.post((CHAT.path)(true), &(CHAT.body)(true));
     let (usage, fault) = world.end();
     let fault = fault.unwrap_or_else(|| panic!("{manner:?}: no fault, {answer:?}"));

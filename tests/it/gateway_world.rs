@@ -15,9 +15,16 @@ use serde_json::{Value, json};
 use crate::env::wait_until;
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
-const STALL: Duration = Duration::from_millis(600);
+/// How long a silence of an API may last where the test is about just that.
+pub const STALL: Duration = Duration::from_millis(600);
 /// One, a tenth, two and ten millionths of a dollar a token.
-pub const PRICE: Price = Price { input: 1_000_000, cached_input: 100_000, cache_write: 2_000_000, output: 10_000_000 };
+pub const PRICE: Price = Price {
+    input: 1_000_000,
+    cached_input: 100_000,
+    cache_write: 2_000_000,
+    cache_write_1h: 2_000_000,
+    output: 10_000_000,
+};
 
 /// A gateway with one line to one server.
 pub struct World {
@@ -39,7 +46,7 @@ pub fn all() -> Budget {
 
 impl World {
     pub fn new(url: &str, budget: Budget) -> Self {
-        Self::with(url, STALL, budget)
+        Self::with(url, PATIENCE, budget)
     }
 
     pub fn with(url: &str, stall: Duration, budget: Budget) -> Self {
@@ -82,6 +89,16 @@ impl World {
             _ => None,
         });
         asks.collect()
+    }
+
+    /// What was refused without a question to the budget.
+    pub fn unmeterable(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        let messages = told.iter().filter_map(|input| match input {
+            Input::CallUnmeterable { message, .. } => Some(message.clone()),
+            _ => None,
+        });
+        messages.collect()
     }
 
     pub fn ends(&self) -> Vec<(u64, Usage, Option<CallFault>)> {

@@ -13,9 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use maestro_ci::core::{
-    At, Budget, CallAnswer, CheckpointFrequency, Effect, EffectKey, Epic, Event, Input, JOURNAL_VERSION, Outcome, Plan,
-    PrdSummary, Priority, Record, RecoverySettings, Resource, SessionStarted, Settings, Spend, State, Task, TaskId,
-    UnknownCost, UnverifiedMode, Usage, step,
+    At, Budget, CallAnswer, Effect, EffectKey, Event, Input, Outcome, Record, Resource, Settings, Spend, State, Task,
+    TaskId, Usage, step,
 };
 use maestro_ci::gateway::{Access, Gateway, Line, Options, Upstream};
 use serde_json::{Value, json};
@@ -23,6 +22,7 @@ use serde_json::{Value, json};
 use crate::agent_world::model_server::{Billed, ModelServer};
 use crate::env::wait_until;
 use crate::gateway_world::{DIALECTS, PATIENCE, PRICE};
+use crate::shared::{self, Rng};
 
 /// Budgets and mixes.
 const MIXES: u64 = 1000;
@@ -53,26 +53,7 @@ const HONEST: [&str; 17] = [
 /// More output than the cap allows; a token of input for each byte.
 const LIARS: [&str; 2] = ["larger", "dense"];
 
-/// `SplitMix64`: small, seeded, good enough to choose.
-struct Rng(u64);
-
 impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
@@ -123,12 +104,12 @@ struct Book {
 
 impl Book {
     fn new(budget: Budget, task_budget: Budget) -> Self {
-        let plan = plan();
+        let plan = shared::plan(TASKS.map(Task::bare).to_vec());
         let (granted, lied_by_task) = (BTreeMap::new(), BTreeMap::new());
         let (lied, broken) = (Spend::default(), Vec::new());
         let (state, bounds) = (State::default(), BTreeMap::new());
         let mut book = Self { state, bounds, granted, refused: 0, lied, lied_by_task, broken };
-        let started = session(settings(budget, task_budget));
+        let started = shared::session(settings(budget, task_budget), &plan);
         book.turn(Input::Start(Box::new(started), Box::new(plan)));
         book.turn(Input::Done(EffectKey::Setup, Outcome::Done));
         for task in TASKS {
@@ -244,83 +225,11 @@ fn over(whose: &str, budget: &Budget, spent: Spend, lied: Spend) -> Option<Strin
     Some(format!("{whose}: {} of {}, lies of {}", spent.get(resource), resource.show(limit), lied.get(resource)))
 }
 
-fn plan() -> Plan {
-    let task = |id: &str| Task {
-        id: id.into(),
-        title: id.to_owned(),
-        epic: "E-1".to_owned(),
-        description: String::new(),
-        requirements: Vec::new(),
-        acceptance: Vec::new(),
-        depends_on: Vec::new(),
-        reasons: BTreeMap::new(),
-        role: "general-purpose".to_owned(),
-        owns: Vec::new(),
-        priority: Priority::P2,
-        no_op: false,
-        steps: None,
-        line: 1,
-    };
-    let epics = vec![Epic { id: "E-1".to_owned(), title: "all".to_owned(), priority: Priority::P2 }];
-    Plan { epics, tasks: TASKS.map(task).to_vec(), fingerprint: "f".to_owned() }
-}
-
+/// Three at once, with so much time that none of it runs out.
 fn settings(budget: Budget, task_budget: Budget) -> Settings {
-    Settings {
-        jobs: 3,
-        task_duration_ms: 600_000,
-        idle_ms: 600_000,
-        grace_ms: 100,
-        budget,
-        task_budget,
-        soft_ratio: 0.8,
-        checkpoint_interval_ms: 0,
-        checkpoint_frequency: CheckpointFrequency::PhaseComplete,
-        recovery: RecoverySettings { max_retry_attempts: 3, backoff_multiplier: 2.0, enable_rollback: true },
-        gates: Vec::new(),
-        fail_on_gate_violation: true,
-        require_gates: false,
-        validate_prd: true,
-        unverified: UnverifiedMode::Warn,
-        allow: vec!["**".to_owned()],
-        protect: Vec::new(),
-        agent: "client".to_owned(),
-        fallback: Vec::new(),
-        agent_roles: BTreeMap::new(),
-        startup_ms: 600_000,
-        unknown_cost: UnknownCost::TokenCap,
-    }
-}
-
-fn session(settings: Settings) -> SessionStarted {
-    let prd = PrdSummary {
-        path: "prd.md".to_owned(),
-        sha256: String::new(),
-        title: "t".to_owned(),
-        feature: "t".to_owned(),
-        requirements: Vec::new(),
-        criteria: Vec::new(),
-        warnings: Vec::new(),
-    };
-    SessionStarted {
-        version: JOURNAL_VERSION,
-        tool_version: "0".to_owned(),
-        session: "s".into(),
-        prd,
-        base: "0000000000000000000000000000000000000000".into(),
-        base_branch: None,
-        branch: "maestro/t".to_owned(),
-        branch_was: None,
-        work_dir: String::new(),
-        fingerprint: "f".to_owned(),
-        isolation: "L0".to_owned(),
-        settings,
-        agents: Vec::new(),
-        agent_command: None,
-        flags: BTreeMap::new(),
-        set: Vec::new(),
-        notes: Vec::new(),
-    }
+    let long_ms = 600_000;
+    let timeless = Settings { task_duration_ms: long_ms, idle_ms: long_ms, startup_ms: long_ms, ..shared::settings() };
+    Settings { jobs: 3, budget, task_budget, ..timeless }
 }
 
 // --- the clients ---
@@ -489,11 +398,13 @@ impl Lane {
         let book = self.book.lock().unwrap();
         let settings = book.state.settings().unwrap();
         let mut broken = book.broken.clone();
+        let budgets = [&settings.budget, &settings.task_budget];
+        let is_bound = budgets.iter().any(|b| b.max_tokens.is_some() || b.max_cost_microusd.is_some());
         let (mut spent, mut lied) = (Spend::default(), Spend::default());
         let mut by_task: BTreeMap<&TaskId, (Spend, Spend)> = BTreeMap::new();
         for (client, bills) in clients.iter().zip(bills) {
             let granted: Vec<&Granted> = book.granted.values().filter(|call| call.client == client.name).collect();
-            broken.extend(self.check_client(client, &granted, bills.len()));
+            broken.extend(self.check_client(client, &granted, bills.len(), is_bound));
             for (granted, bill) in granted.iter().zip(bills) {
                 let (real, lie) = (bill.spend(), lie(bill, granted));
                 if lie != Spend::default() && !client.lies() {
@@ -525,14 +436,14 @@ impl Lane {
         self.tally.broken.extend(broken.into_iter().map(|what| (seed, what)));
     }
 
-    /// What a server saw is what was granted.
-    fn check_client(&self, client: &Client, granted: &[&Granted], billed: usize) -> Option<String> {
+    /// What a server saw is what was granted. Where no limit depends on the output, it may be without a cap.
+    fn check_client(&self, client: &Client, granted: &[&Granted], billed: usize, is_bound: bool) -> Option<String> {
         let seen = self.server.count(client.scenario, &client.run);
         let most = granted.iter().map(|granted| granted.cap).max().unwrap_or(0);
         let holds = [
             (granted.len() == billed, "not every call that was granted was made"),
             (seen.requests == billed as u64, "the server saw another number of requests"),
-            (seen.uncapped == 0, "a call went out without a cap"),
+            (seen.uncapped == 0 || !is_bound, "a call went out without a cap"),
             (seen.max_cap <= most, "a cap was raised"),
         ];
         let (_, what) = holds.into_iter().find(|(holds, _)| !holds)?;

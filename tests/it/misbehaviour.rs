@@ -50,23 +50,37 @@ fn check_clean(what: &str, text: &str) {
 fn an_agent_that_ignores_signals_is_killed_after_its_grace() {
     let env = tasks(1);
     let sets = ["orchestrator.max_task_duration=1", "resource_limits.grace_seconds=1", NO_RETRY];
-    let run = run_script(&env, "trap '' TERM INT HUP\necho x > x\nwhile :; do sleep 0.1; done\n", &sets).exits(1);
+    let run = run_script(&env, "trap '' TERM INT HUP\necho x > x\nwhile :; do sleep 0.1; done\n", &sets).exits(5);
     assert!(run.took < Duration::from_secs(10), "{:?}", run.took);
     env.check_run(&run);
     assert_eq!(reasons(&env.report(), 0), ["timeout"]);
-    env.run(&["report", "--format", "junit"]).exits(0).prints("type=\"implementation: timeout\"");
-    env.run(&["log", "--kind", "fault"]).exits(0).prints("implementation: timeout");
+    env.run(&["report", "--format", "junit"]).exits(0).prints("type=\"budget: timeout\"");
+    env.run(&["log", "--kind", "fault"]).exits(0).prints("budget: timeout");
+}
+
+#[test]
+fn an_agent_that_only_crashes_ends_in_exit_seven_and_its_session_goes_on_later() {
+    let env = tasks(1);
+    let sets = ["error_recovery.max_retry_attempts=1"];
+    let script = format!("echo x > x\n[ -e {} ] || kill -9 $$\n", env.path("mended").display());
+    let run = run_script(&env, &script, &sets).exits(7).says("could not work on T-001");
+    env.check_run(&run);
+    let report = env.report();
+    assert_eq!((reasons(&report, 0), statuses(&report)), (vec!["signal", "signal"], vec!["parked"]));
+    assert_eq!(attempts(&report, 0)[0]["fault"]["class"], "agent");
+    fs::write(env.path("mended"), "").unwrap();
+    env.check_run(&run_script(&env, &script, &sets).exits(0));
 }
 
 #[test]
 fn an_agent_that_keeps_talking_is_not_idle() {
     let env = tasks(1);
-    let script = "for i in 1 2 3 4 5; do echo tick; sleep 0.4; done\necho x > x\n";
-    let run = run_script(&env, script, &["resource_limits.idle_seconds=1", NO_RETRY]).exits(0);
+    let script = "for i in $(seq 9); do echo tick; sleep 0.4; done\necho x > x\n";
+    let run = run_script(&env, script, &["resource_limits.idle_seconds=3", NO_RETRY]).exits(0);
     env.check_run(&run);
-    let script = "for i in 1 2 3 4 5; do echo tick >&2; sleep 0.4; done\necho y > y\n";
+    let script = "for i in $(seq 9); do echo tick >&2; sleep 0.4; done\necho y > y\n";
     let env = tasks(1);
-    run_script(&env, script, &["resource_limits.idle_seconds=1", NO_RETRY]).exits(0);
+    run_script(&env, script, &["resource_limits.idle_seconds=3", NO_RETRY]).exits(0);
 }
 
 // --- output ---

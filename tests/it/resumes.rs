@@ -1,8 +1,9 @@
 //! What a resume takes over from the run before it, and what the reports advise.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
-use crate::env::{Env, prd};
+use crate::env::{Env, prd, wait_until};
 
 fn stopped_by_cost() -> Env {
     let env = Env::new();
@@ -27,14 +28,62 @@ fn a_resume_keeps_the_limits_and_settings_it_is_not_told_to_change() {
     assert_eq!(report["budget"]["cost_microusd"]["used"], 1_000_000 * attempts.count() as u64);
 }
 
-#[test]
-fn the_resume_command_in_the_final_report_works_as_it_stands() {
-    let mut env = stopped_by_cost();
+/// Runs the command that the final report names, and nothing else.
+#[track_caller]
+fn follow_the_advice(mut env: Env) -> String {
     env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
     let report = fs::read_to_string(env.session_dir().join("final-report.md")).unwrap();
     let advice = report.lines().find(|line| line.starts_with("maestro-ci resume")).expect("a command");
     let args: Vec<&str> = advice.split_whitespace().skip(1).collect();
     env.run(&args).exits(0);
+    advice.to_owned()
+}
+
+#[test]
+fn the_resume_command_in_the_final_report_works_as_it_stands() {
+    follow_the_advice(stopped_by_cost());
+}
+
+#[test]
+fn the_resume_command_raises_the_limit_of_the_task_that_stopped_the_run() {
+    let first = "echo x > x; [ $MAESTRO_ATTEMPT = 2 ] ||";
+    for (agent, key, value) in [
+        ("echo '{\"usage\":{\"input_tokens\":101}}'; echo x > x".to_owned(), "task.max_tokens", "100"),
+        ("echo '{\"usage\":{\"cost_usd\":0.3}}'; echo x > x".to_owned(), "task.max_cost_usd", "0.2"),
+        (format!("{first} sleep 9"), "task.max_duration_seconds", "1"),
+        (format!("{first} sleep 9"), "idle_seconds", "1"),
+        (format!("{first} echo y > y"), "task.max_changed_files", "1"),
+    ] {
+        let env = Env::new();
+        env.write("prd.md", &prd(&[("FR-1", "first")]));
+        env.commit("prd");
+        let limit = format!("resource_limits.{key}={value}");
+        let sets = ["--set", &limit, "--set", "error_recovery.max_retry_attempts=0"];
+        env.run_prd(&agent, &sets).exits(5);
+        let advice = follow_the_advice(env);
+        assert!(advice.contains(&format!("--set resource_limits.{key}=")), "{advice}");
+    }
+}
+
+#[test]
+fn the_time_of_a_killed_process_counts() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let began = env.path("began");
+    let agent = format!("echo x > x; [ -e {0} ] || {{ touch {0}; sleep 60; }}", began.display());
+    let mut child = env.command(&["--prd", "prd.md", "--agent-cmd", &agent]).spawn().unwrap();
+    wait_until("the agent", Duration::from_secs(20), || began.exists());
+    let started = Instant::now();
+    std::thread::sleep(Duration::from_secs(6));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(started.elapsed() > Duration::from_secs(5));
+    let used = |env: &Env| env.report()["budget"]["duration"]["used_ms"].as_u64().unwrap();
+    assert!(used(&env) >= 5000, "{} ms", used(&env));
+    let run = env.run(&["resume", "--allow-unsandboxed"]).exits(0);
+    env.check_run(&run);
+    assert!(used(&env) >= 5000, "{} ms", used(&env));
 }
 
 #[test]

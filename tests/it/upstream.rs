@@ -35,6 +35,10 @@ pub enum Manner {
     Status(u16, String),
     /// Sends this many bytes.
     Floods(usize),
+    /// Answers in order, after this many milliseconds.
+    Late(u64),
+    /// Answers with this status and the headers it was sent, in a header and in the body.
+    Echoes(u16),
 }
 
 /// One request as it came.
@@ -120,6 +124,9 @@ fn answer(mut stream: &TcpStream, request: &Seen, manner: &Manner) -> Option<()>
         let more = if more.is_empty() { String::new() } else { format!("{more}\r\n") };
         format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n{more}\r\n")
     };
+    if let Manner::Late(ms) = manner {
+        thread::sleep(Duration::from_millis(*ms));
+    }
     let streams = request.body["stream"] == true || request.line.contains("streamGenerateContent");
     let kind = if streams { "text/event-stream" } else { "application/json" };
     let usage = match manner {
@@ -130,14 +137,19 @@ fn answer(mut stream: &TcpStream, request: &Seen, manner: &Manner) -> Option<()>
     let body = if streams { stream_of(request, usage) } else { document_of(request, usage).to_string() };
     let half = &body[..body.len() / 2];
     let text = match manner {
-        Manner::Well | Manner::Silent | Manner::Claims(_) if streams => in_chunks(&body),
-        Manner::Well | Manner::Silent | Manner::Claims(_) => head(200, "", kind, body.len()) + &body,
+        Manner::Well | Manner::Silent | Manner::Claims(_) | Manner::Late(_) if streams => in_chunks(&body),
+        Manner::Well | Manner::Silent | Manner::Claims(_) | Manner::Late(_) => head(200, "", kind, body.len()) + &body,
         Manner::Stalls | Manner::Cuts => head(200, "", kind, body.len()) + half,
         Manner::Mute => String::new(),
         Manner::Garbage => head(200, "", "text/html", 9) + "<html>{{{",
         Manner::Status(status, more) => {
             let body = json!({"type": "error", "error": {"type": "x", "message": "scripted"}}).to_string();
             head(*status, more, "application/json", body.len()) + &body
+        }
+        Manner::Echoes(status) => {
+            let echo = format!("{:?}", request.headers);
+            let body = json!({"error": {"message": format!("not with {echo}"), "code": "invalid_api_key"}}).to_string();
+            head(*status, &format!("x-heard: {echo}"), "application/json", body.len()) + &body
         }
         Manner::Floods(bytes) => head(200, "", kind, *bytes) + &"x".repeat(*bytes),
     };

@@ -8,11 +8,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::budgets::tasks;
-use crate::env::{BINARY, Env, Run};
+use crate::env::{BINARY, Env, Run, end_of};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The user that owns nothing, and his group.
@@ -23,27 +23,6 @@ pub fn walled(count: usize) -> Env {
     let mut env = tasks(count);
     env.unset("MAESTRO_CI_ALLOW_UNSANDBOXED");
     env
-}
-
-/// Waits for a command under test. One that hangs fails the test instead of the whole suite.
-#[track_caller]
-pub fn end_of(mut child: Child, started: Instant, limit: Duration) -> Run {
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > limit {
-            // What it said is not read: whoever hangs below it may hold the pipe for ever.
-            child.kill().unwrap();
-            panic!("the run hangs: it should have ended after {limit:?}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let took = started.elapsed();
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        took,
-    }
 }
 
 /// Runs a PRD with a command as its agent and with keys set on the command line.

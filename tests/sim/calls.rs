@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use maestro_ci::core::state::TaskPhase;
 use maestro_ci::core::*;
 use proptest::prelude::*;
 use proptest::strategy::Strategy as _;
@@ -34,7 +35,13 @@ fn budget((max_tokens, max_api_calls, max_cost_microusd): (Option<u64>, Option<u
     Budget { max_tokens, max_api_calls, max_cost_microusd, ..Budget::default() }
 }
 
-const PRICE: Price = Price { input: 3_000_000, cached_input: 300_000, cache_write: 3_750_000, output: 15_000_000 };
+const PRICE: Price = Price {
+    input: 3_000_000,
+    cached_input: 300_000,
+    cache_write: 3_750_000,
+    cache_write_1h: 6_000_000,
+    output: 15_000_000,
+};
 
 /// A state with three attempts running.
 struct Bench {
@@ -105,6 +112,19 @@ impl Bench {
         assert!(!waits || !self.under_way.is_empty(), "a call waits only for others");
     }
 
+    /// Ends a task's first attempt, which leaves nothing behind.
+    fn finish(&mut self, task: &str, ended: Ended) {
+        let agent = EffectKey::RunAgent { task: task.into(), attempt: 1 };
+        self.input(Input::Done(agent, Outcome::Agent(AgentReport::bare(ended))));
+        let capture = EffectKey::Capture { task: task.into(), attempt: 1 };
+        self.input(Input::Done(capture, Outcome::Captured(Capture::default())));
+    }
+
+    /// How a task's first attempt failed.
+    fn fault(&self, task: &str) -> Fault {
+        self.state.tasks[&TaskId::new(task)].attempts[0].fault.clone().unwrap()
+    }
+
     /// Ends the oldest call under way with a share of its worst case.
     fn end(&mut self) {
         if self.under_way.is_empty() {
@@ -164,6 +184,84 @@ fn a_call_is_capped_to_what_is_left_and_refused_where_that_is_too_little() {
     bench.ask(2, &call(10, 10));
     assert!(bench.under_way.is_empty(), "nothing is left");
     assert!(matches!(bench.state.stop, Some(StopCause::Budget { resource: Resource::Tokens, soft: true, .. })));
+}
+
+#[test]
+fn a_call_that_is_too_large_parks_its_task_and_the_others_go_on() {
+    let mut bench = Bench::new(Budget { max_tokens: Some(2000), ..Budget::default() }, Budget::default());
+    let call = |task, input| Call { task, input, output: 10, uses: 100, ends_at_once: true };
+    bench.ask(1, &call(0, 5000));
+    assert!(bench.under_way.is_empty());
+    assert_eq!(bench.state.stop, None, "nothing is used");
+    bench.ask(2, &call(1, 500));
+    assert_eq!(bench.under_way.len(), 1, "what fits goes out");
+    bench.end();
+    bench.finish("T-1", Ended::Exited { code: 1 });
+    assert_eq!(bench.state.tasks[&TaskId::new("T-1")].phase, TaskPhase::Parked);
+    let fault = bench.fault("T-1");
+    let hit = LimitHit { resource: Resource::Tokens, used: 0, limit: 2000, scope: Scope::Session, wanted: 5010 };
+    assert_eq!((fault.class, fault.limit), (FaultClass::Budget, Some(hit)));
+}
+
+#[test]
+fn an_agent_that_never_stops_asking_is_ended_and_its_task_parked_at_the_limit() {
+    let mut bench = Bench::new(Budget::default(), Budget { max_tokens: Some(50), ..Budget::default() });
+    let call = Call { task: 0, input: 100, output: 10, uses: 100, ends_at_once: true };
+    for number in 1..=45 {
+        bench.ask(number, &call);
+    }
+    assert!(bench.state.latest(&"T-1".into()).unwrap().stopping, "forty are enough");
+    bench.finish("T-1", Ended::Stopped);
+    assert_eq!(bench.fault("T-1").reason, "call_refused");
+    assert_eq!(bench.state.tasks[&TaskId::new("T-1")].phase, TaskPhase::Parked);
+}
+
+#[test]
+fn an_agent_that_never_stops_asking_for_what_has_no_price_is_ended_too() {
+    let budget = Budget { max_cost_microusd: Some(1_000_000), ..Budget::default() };
+    let mut bench = Bench::new(budget, Budget::default());
+    for call in 1..=41 {
+        let (model, task) = ("nobody-knows".to_owned(), "T-1".into());
+        let ask = CallAsk { model, input_tokens: 1, output_tokens: 1, min_output_tokens: 1, price: None };
+        bench.input(Input::CallAsked { task, attempt: 1, call, ask });
+    }
+    assert!(bench.state.latest(&"T-1".into()).unwrap().stopping);
+    bench.finish("T-1", Ended::Stopped);
+    assert_eq!(bench.fault("T-1").reason, "unpriced");
+}
+
+#[test]
+fn a_model_that_the_api_does_not_know_is_nobodys_poor_work() {
+    let mut bench = Bench::new(Budget::default(), Budget::default());
+    bench.ask(1, &Call { task: 0, input: 1, output: 1, uses: 0, ends_at_once: true });
+    let (trouble, message) = (CallTrouble::Request, "model: m".to_owned());
+    let fault = CallFault { trouble, status: Some(404), resume_after_ms: None, message };
+    bench.input(Input::CallEnded {
+        task: "T-1".into(),
+        attempt: 1,
+        call: 1,
+        usage: Usage { api_calls: 1, source: UsageSource::Gateway, ..Usage::default() },
+        fault: Some(fault),
+    });
+    bench.finish("T-1", Ended::Exited { code: 1 });
+    let fault = bench.fault("T-1");
+    assert_eq!((fault.class, fault.reason.as_str()), (FaultClass::Agent, "model"));
+    assert!(["`m`", "--model", "`command`"].iter().all(|part| fault.message.contains(part)), "{}", fault.message);
+    assert_eq!(bench.state.tasks[&TaskId::new("T-1")].phase, TaskPhase::Parked);
+}
+
+#[test]
+fn an_agent_that_is_silent_because_its_api_is_is_not_blamed() {
+    for (waited_ms, class) in [(5000, FaultClass::Transient), (100, FaultClass::Budget)] {
+        let mut bench = Bench::new(Budget::default(), Budget::default());
+        bench.ask(1, &Call { task: 0, input: 1, output: 1, uses: 0, ends_at_once: true });
+        bench.state.at.elapsed_ms += waited_ms;
+        let (trouble, message) = (CallTrouble::Abandoned, "the attempt was ended".to_owned());
+        let fault = Some(CallFault { trouble, status: Some(200), resume_after_ms: None, message });
+        bench.input(Input::CallEnded { task: "T-1".into(), attempt: 1, call: 1, usage: Usage::default(), fault });
+        bench.finish("T-1", Ended::Idle { limit_ms: 5000 });
+        assert_eq!(bench.fault("T-1").class, class);
+    }
 }
 
 #[test]

@@ -12,36 +12,24 @@
 
 mod calls;
 mod run;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use maestro_ci::core::*;
 use run::{End, Sim};
-use world::{Behaviour, Rng, Script, World, base};
+use shared::{Rng, plan, session};
+use world::{Behaviour, Script, World};
 
 fn task(id: &str, depends_on: &[&str]) -> Task {
     Task {
-        id: id.into(),
         title: format!("do {id}"),
-        epic: "E-1".to_owned(),
-        description: String::new(),
         requirements: vec![RequirementId::new(id.replace('T', "R"))],
-        acceptance: Vec::new(),
         depends_on: depends_on.iter().map(|d| TaskId::new(*d)).collect(),
-        reasons: BTreeMap::new(),
-        role: "general-purpose".to_owned(),
-        owns: Vec::new(),
-        priority: Priority::P2,
-        no_op: false,
-        steps: None,
-        line: 1,
+        ..Task::bare(id)
     }
-}
-
-fn plan(tasks: Vec<Task>) -> Plan {
-    let epic = Epic { id: "E-1".to_owned(), title: "all".to_owned(), priority: Priority::P2 };
-    Plan { epics: vec![epic], tasks, fingerprint: "f".to_owned() }
 }
 
 /// Eight tasks: two chains that meet, and two that stand alone.
@@ -74,65 +62,9 @@ fn gate(name: &str, kind: GateKind) -> GateSpec {
 
 fn settings() -> Settings {
     Settings {
-        jobs: 2,
-        task_duration_ms: 10_000,
-        idle_ms: 5_000,
-        grace_ms: 100,
-        budget: Budget::default(),
-        task_budget: Budget::default(),
-        soft_ratio: 0.8,
-        checkpoint_interval_ms: 0,
-        checkpoint_frequency: CheckpointFrequency::PhaseComplete,
-        recovery: RecoverySettings { max_retry_attempts: 3, backoff_multiplier: 2.0, enable_rollback: true },
         gates: vec![gate("test", GateKind::Test), gate("lint", GateKind::Lint)],
-        fail_on_gate_violation: true,
-        require_gates: false,
-        validate_prd: true,
-        unverified: UnverifiedMode::Warn,
-        allow: vec!["**".to_owned()],
         protect: vec![".github/**".to_owned()],
-        agent: "command".to_owned(),
-        fallback: Vec::new(),
-        agent_roles: BTreeMap::new(),
-        startup_ms: 5_000,
-        unknown_cost: UnknownCost::TokenCap,
-    }
-}
-
-fn session(settings: Settings, plan: &Plan) -> SessionStarted {
-    let requirements = plan.tasks.iter().flat_map(|t| &t.requirements).map(|id| RequirementSummary {
-        id: id.clone(),
-        text: id.to_string(),
-        priority: Priority::P2,
-        criteria: 0,
-        line: 1,
-    });
-    SessionStarted {
-        version: JOURNAL_VERSION,
-        tool_version: "0".to_owned(),
-        session: "s".into(),
-        prd: PrdSummary {
-            path: "prd.md".to_owned(),
-            sha256: String::new(),
-            title: "t".to_owned(),
-            feature: "t".to_owned(),
-            requirements: requirements.collect(),
-            criteria: Vec::new(),
-            warnings: Vec::new(),
-        },
-        base: base(),
-        base_branch: None,
-        branch: "maestro/t".to_owned(),
-        branch_was: None,
-        work_dir: String::new(),
-        fingerprint: "f".to_owned(),
-        isolation: "L0".to_owned(),
-        settings,
-        agents: Vec::new(),
-        agent_command: None,
-        flags: BTreeMap::new(),
-        set: Vec::new(),
-        notes: Vec::new(),
+        ..shared::settings()
     }
 }
 
@@ -234,6 +166,107 @@ fn an_agent_that_is_not_available_parks_its_task_and_a_resume_finishes_it() {
     assert_eq!(sim.resume(bytes, Budget::default()), End::Finished(Verdict::Passed));
     check_end(&sim);
     assert_eq!(content(&sim).len(), 8);
+}
+
+/// One task, and the agents of its attempts.
+#[track_caller]
+fn check_chain(runs: &[Behaviour], fallback: &[&str], verdict: Verdict, agents: &[&str]) {
+    let plan = plan(vec![task("T-1", &[])]);
+    let mut settings = settings();
+    settings.agent = "a".to_owned();
+    settings.fallback = fallback.iter().map(|name| (*name).to_owned()).collect();
+    let mut sim = sim(&plan, &[("T-1", runs)], 20);
+    assert_eq!(sim.start(session(settings, &plan), plan.clone()), End::Finished(verdict), "{runs:?}");
+    check_end(&sim);
+    let attempts = &sim.state.tasks[&TaskId::new("T-1")].attempts;
+    assert_eq!(attempts.iter().map(|a| a.agent.as_str()).collect::<Vec<_>>(), agents, "{runs:?}");
+}
+
+#[test]
+fn every_agent_of_a_chain_has_retries_of_its_own() {
+    use Behaviour::{Crashes, Fails, Hangs, Transient};
+    check_chain(&[Fails; 4], &["b", "c"], Verdict::Passed, &["a", "a", "b", "b", "c"]);
+    check_chain(&[Fails; 9], &["b", "c"], Verdict::Failed, &["a", "a", "b", "b", "c", "c", "c", "c"]);
+    // The trouble of the first agent's API costs the second one nothing.
+    let runs = [Transient, Transient, Transient, Transient, Fails];
+    check_chain(&runs, &["b"], Verdict::Passed, &["a", "a", "a", "a", "b", "b"]);
+    check_chain(&[Hangs, Crashes, Fails], &["b"], Verdict::Passed, &["a", "a", "b", "b"]);
+}
+
+#[test]
+fn an_agent_that_only_crashes_could_not_work_and_one_that_also_failed_did() {
+    use Behaviour::{Crashes, Fails};
+    check_chain(&[Crashes; 4], &[], Verdict::Agent, &["a"; 4]);
+    check_chain(&[Crashes; 8], &["b"], Verdict::Agent, &["a", "a", "b", "b", "b", "b"]);
+    check_chain(&[Fails, Crashes, Crashes, Crashes], &[], Verdict::Failed, &["a"; 4]);
+}
+
+#[test]
+fn attempts_that_are_always_too_slow_park_their_task_at_that_limit() {
+    let plan = eight();
+    let mut sim = sim(&plan, &[("T-4", &[Behaviour::Hangs; 4])], 21);
+    assert_eq!(sim.start(session(settings(), &plan), plan.clone()), End::Finished(Verdict::Budget));
+    check_end(&sim);
+    let stop = StopCause::Budget {
+        resource: Resource::Duration,
+        used: 10_000,
+        limit: 10_000,
+        soft: true,
+        scope: Scope::Task,
+        task: Some("T-4".into()),
+        wanted: 0,
+    };
+    assert_eq!(sim.state.stop, Some(stop));
+    let bytes = sim.journal.len();
+    assert_eq!(sim.resume(bytes, Budget::default()), End::Finished(Verdict::Passed));
+}
+
+#[test]
+fn an_agent_that_is_cut_short_by_the_sessions_time_is_not_blamed() {
+    let plan = plan(vec![task("T-1", &[]), task("T-2", &[])]);
+    let hangs: &[Behaviour] = &[Behaviour::Hangs];
+    for soft in [false, true] {
+        let mut settings = settings();
+        settings.budget.max_duration_ms = Some(3000);
+        settings.jobs = 1 + u32::from(soft);
+        // The second task is done soon; what the first needs is then known to be too much.
+        settings.soft_ratio = if soft { 0.01 } else { 1.0 };
+        let mut sim = sim(&plan, &[("T-1", hangs)], 22);
+        assert_eq!(sim.start(session(settings, &plan), plan.clone()), End::Finished(Verdict::Budget));
+        check_end(&sim);
+        let task = &sim.state.tasks[&TaskId::new("T-1")];
+        for attempt in &task.attempts {
+            let fault = attempt.fault.as_ref().map(|f| (f.class, f.reason.as_str()));
+            assert_eq!(fault, Some((FaultClass::Lost, "stopped")));
+        }
+        assert_eq!((task.failures, task.failures_to_tell()), (0, Vec::new()));
+        let bytes = sim.journal.len();
+        assert_eq!(sim.resume(bytes, Budget::default()), End::Finished(Verdict::Passed));
+    }
+}
+
+#[test]
+fn a_gate_that_is_cut_short_by_the_sessions_time_runs_again_after_a_resume() {
+    let plan = plan(vec![task("T-1", &[])]);
+    let mut whole = sim(&plan, &[], 23);
+    whole.start(session(settings(), &plan), plan.clone());
+    let gates_at = whole.records.iter().find(|r| matches!(r.event, Event::GateStarted { .. })).unwrap().at.elapsed_ms;
+    let mut settings = settings();
+    (settings.budget.max_duration_ms, settings.soft_ratio) = (Some(gates_at + 10), 1.0);
+    let mut sim = sim(&plan, &[], 23);
+    assert_eq!(sim.start(session(settings, &plan), plan.clone()), End::Finished(Verdict::Budget));
+    check_end(&sim);
+    let bytes = sim.journal.len();
+    assert_eq!(sim.resume(bytes, Budget::default()), End::Finished(Verdict::Passed));
+}
+
+#[test]
+fn the_clock_of_a_killed_process_is_never_behind_by_more_than_a_heartbeat() {
+    let plan = plan(vec![task("T-1", &[])]);
+    let mut sim = sim(&plan, &[("T-1", &[Behaviour::Hangs])], 24);
+    sim.start(session(settings(), &plan), plan.clone());
+    let gaps = sim.records.windows(2).map(|w| w[1].at.elapsed_ms - w[0].at.elapsed_ms);
+    assert!(gaps.max().unwrap() <= 5000);
 }
 
 #[test]
@@ -454,12 +487,13 @@ fn random_session(seed: u64) {
         Behaviour::Transient,
         Behaviour::NoChange,
         Behaviour::Hangs,
+        Behaviour::Crashes,
         Behaviour::Conflicts,
         Behaviour::Violates,
     ];
     let mut scripts = BTreeMap::new();
     for task in &plan.tasks {
-        let runs = (0..rng.below(6)).map(|_| behaviours[usize::try_from(rng.below(7)).unwrap()]).collect();
+        let runs = (0..rng.below(6)).map(|_| behaviours[usize::try_from(rng.below(8)).unwrap()]).collect();
         scripts.insert(task.id.clone(), Script { runs, tokens: rng.below(200), duration_ms: rng.below(300) });
     }
     let mut sim = Sim::new(World::new(seed, scripts));

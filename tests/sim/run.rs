@@ -71,7 +71,8 @@ impl Sim {
         let lost = self.state.in_flight.iter().map(|key| LostEffect { key: key.clone(), usage: None }).collect();
         let mut settings = self.state.settings().unwrap().clone();
         settings.budget = budget;
-        self.drive(Input::Resumed { lost, settings: Box::new(settings), isolation: "L0".to_owned() })
+        let (settings, isolation) = (Box::new(settings), "L0".to_owned());
+        self.drive(Input::Resumed { lost, settings, isolation, agents: Vec::new(), notes: Vec::new() })
     }
 
     fn at(&self) -> At {

@@ -5,27 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maestro_ci::core::*;
 
-/// A small, fast, seeded generator (`SplitMix64`); good enough to choose faults.
-#[derive(Clone)]
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
+use crate::shared::{Rng, base};
 
 /// What a task's agent does in its n-th run (1, 2, …), whatever the attempt's number.
 #[derive(Clone, Debug)]
@@ -42,6 +22,7 @@ pub enum Behaviour {
     Transient,
     NoChange,
     Hangs,
+    Crashes,
     Conflicts,
     Violates,
 }
@@ -73,10 +54,6 @@ pub struct Pending {
     pub done_ms: u64,
     pub usage: Option<(TaskId, u32, Usage)>,
     pub outcome: Outcome,
-}
-
-pub fn base() -> Commit {
-    Commit::new("base")
 }
 
 impl World {
@@ -166,6 +143,7 @@ impl World {
             Behaviour::Hangs => (Ended::Timeout { limit_ms }, limit_ms),
             Behaviour::Fails => (Ended::Exited { code: 1 }, takes_ms),
             Behaviour::Transient => (Ended::Exited { code: 75 }, takes_ms),
+            Behaviour::Crashes => (Ended::Signaled { signal: 11 }, takes_ms),
             _ => (Ended::Exited { code: 0 }, takes_ms),
         };
         let report = AgentReport { usage, duration_ms: takes_ms, ..AgentReport::bare(ended) };
@@ -224,6 +202,7 @@ impl World {
             cases: Vec::new(),
             counts: BTreeMap::new(),
             log_tail: String::new(),
+            leaked_processes: 0,
         }
     }
 

@@ -29,14 +29,12 @@ class Acp(Agent):
                 break
         else:
             fail("no base URL is set", 1)
-        self.model = os.environ.get("FAKE_AGENT_MODEL", {"chat": "gpt-5.5", "gemini": "gemini-2.5-pro"}.get(
-            self.api, "claude-sonnet-4-5"))
+        self.model = {"chat": "gpt-5.5", "gemini": "gemini-2.5-pro"}.get(self.api, "claude-sonnet-4-5")
         self.mode, self.next_id, self.answers, self.cancelled = "default", 0, {}, threading.Event()
 
     def run(self):
         self.setup()
         self.signals()
-        misbehave.at_start(self)
         for line in iter(sys.stdin.readline, ""):
             try:
                 message = json.loads(line)
@@ -83,7 +81,7 @@ class Acp(Agent):
             "sessionId": self.session, "update": {"sessionUpdate": what, **more}}})
 
     def prompted(self, message):
-        self.wishes.update(misbehave.wished(self.prompt, "fake:"))
+        self.wishes = misbehave.wished(self.prompt)
         self.total = dict(ZERO)
         try:
             misbehave.under_way(self)

@@ -112,8 +112,8 @@ class Agent:
 
     api, keeps_partial_usage = "anthropic", False
 
-    def __init__(self, name, argv, wishes):
-        self.name, self.argv, self.wishes = name, argv, wishes
+    def __init__(self, name, argv):
+        self.name, self.argv, self.wishes = name, argv, {}
         self.session, self.started = ident(), time.time()
         self.total, self.requests, self.turns, self.tool_calls, self.denials = dict(ZERO), 0, 0, 0, []
         self.tool, self.streams, self.idle, self.patience = None, True, None, 10
@@ -149,19 +149,18 @@ class Agent:
     @property
     def reported(self):
         """Usage as the CLI says it."""
-        lie = self.wishes.get("usage_lies")
-        if lie is None:
-            return self.total
-        return {k: -5 if lie == "negative" else 10**30 if lie == "huge" else v // 100 for k, v in self.total.items()}
+        if "usage_lies" in self.wishes:
+            return {name: amount // 100 for name, amount in self.total.items()}
+        return self.total
 
     def delay(self, seconds):
-        time.sleep(seconds * float(self.wishes.get("delay") or os.environ.get("FAKE_AGENT_DELAY") or 0.05))
+        time.sleep(seconds * float(self.wishes.get("delay") or 0.05))
 
     def run(self):
         self.options, self.words = parse(self.argv, self.name)
         self.setup()
         self.signals()
-        self.wishes.update(misbehave.wished(self.prompt, "fake:"))
+        self.wishes = misbehave.wished(self.prompt)
         misbehave.at_start(self)
         self.begin()
         misbehave.under_way(self)

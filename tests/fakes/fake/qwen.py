@@ -29,7 +29,7 @@ class Qwen(Agent):
         self.prompt = "\n\n".join(filter(None, [stdin_text(), asked])) or fail("No input provided via stdin.", 1)
         self.max_turns = int(spread(o, "--max-session-turns") or 10**9)
         self.max_tools = int(spread(o, "--max-tool-calls") or 10**9)
-        relaunch("no_relaunch" not in self.wishes, ignores_signals=False)
+        relaunch(True, ignores_signals=False)
         if "--max-wall-time" in o:
             limit = spread(o, "--max-wall-time")
             seconds = float(limit.rstrip("smh")) * {"m": 60, "h": 3600}.get(limit[-1], 1)

@@ -18,7 +18,7 @@ mod scenario;
 mod script;
 mod serve;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -66,6 +66,8 @@ pub struct Count {
     pub open: u64,
     /// Total over all calls.
     pub billed: Billed,
+    /// The same by the model that was asked.
+    pub models: BTreeMap<String, Billed>,
     /// The most of each kind in one call.
     pub max: Billed,
     /// The largest cap on output that a request had.
@@ -192,10 +194,12 @@ impl Shared {
         count.clone()
     }
 
-    fn bill(&self, run: &str, billed: Billed) {
+    fn bill(&self, run: &str, model: &str, billed: Billed) {
         self.change(run, |count| {
             count.calls += 1;
             count.billed = count.billed.zip(billed, u64::saturating_add);
+            let of_model = count.models.entry(model.to_owned()).or_default();
+            *of_model = of_model.zip(billed, u64::saturating_add);
             count.max = count.max.zip(billed, u64::max);
         });
     }
@@ -217,7 +221,11 @@ impl Shared {
 }
 
 impl Count {
-    fn plus(self, other: &Self) -> Self {
+    fn plus(mut self, other: &Self) -> Self {
+        for (model, billed) in &other.models {
+            let sum = self.models.entry(model.clone()).or_default();
+            *sum = sum.zip(*billed, u64::saturating_add);
+        }
         Self {
             requests: self.requests + other.requests,
             calls: self.calls + other.calls,
@@ -225,6 +233,7 @@ impl Count {
             uncapped: self.uncapped + other.uncapped,
             open: self.open + other.open,
             billed: self.billed.zip(other.billed, u64::saturating_add),
+            models: self.models,
             max: self.max.zip(other.max, u64::max),
             max_cap: self.max_cap.max(other.max_cap),
         }
@@ -234,12 +243,15 @@ impl Count {
     pub fn json(&self) -> Value {
         let mut told = self.billed.json();
         let max = self.max.json();
+        let models: BTreeMap<&String, Value> =
+            self.models.iter().map(|(model, billed)| (model, billed.json())).collect();
         for (name, value) in [
             ("requests", json!(self.requests)),
             ("calls", json!(self.calls)),
             ("refused", json!(self.refused)),
             ("uncapped", json!(self.uncapped)),
             ("open", json!(self.open)),
+            ("models", json!(models)),
             ("max", max),
             ("max_cap", json!(self.max_cap)),
         ] {

@@ -39,8 +39,6 @@ pub enum Quirk {
     Dense,
     /// A pause before each event.
     Slow(Duration),
-    /// Megabytes of text.
-    Big(u64),
 }
 
 /// A scenario.
@@ -61,7 +59,7 @@ pub struct Scenario {
 
 const OK: &[Step] = &[Step::Write, Step::Edit];
 const NAMES: &str = "ok text two loop hang_tool shell exit3 stall stall_head cut close garbage late_usage no_usage larger \
-                     dense slow[-MS] big-MB STATUS STATUSxTIMES, each with +close or +whole";
+                     dense slow[-MS] STATUS STATUSxTIMES, each with +close or +whole";
 
 impl Scenario {
     /// The scenario of a name; the names of the older Python server are understood.
@@ -99,7 +97,6 @@ impl Scenario {
             "dense" => scenario(OK, Quirk::Dense),
             "slow" if tail.is_empty() => scenario(OK, Quirk::Slow(Duration::from_millis(100))),
             "slow" => scenario(OK, Quirk::Slow(Duration::from_millis(tail.parse().ok()?))),
-            "big" => scenario(&[], Quirk::Big(tail.parse().ok()?)),
             _ => scenario(OK, status(name)?),
         })
     }

@@ -18,8 +18,6 @@ const FINAL: &str = "All done: the file is written.";
 const FIRST_WORDS: usize = 8;
 /// How long `late_usage` waits before it tells.
 const LATE: Duration = Duration::from_millis(300);
-/// Text in one event of `big`.
-const BIG_PIECE: usize = 4 << 10;
 
 /// The four APIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +201,6 @@ fn said(scenario: &Scenario, asked: &Asked, calls: bool) -> String {
         _ if asked.wants_json => r#"{"reasoning":"x","next_speaker":"user","complexity_score":10,"ok":true}"#,
         _ if calls && scenario.talks => "I will write the file.",
         _ if calls => "",
-        Quirk::Big(_) => "",
         _ if asked.tools.is_empty() => "A title of some words",
         _ => FINAL,
     };
@@ -215,16 +212,13 @@ fn priced(api: Api, scenario: &Scenario, asked: &Asked, bytes: usize, number: u6
     let anthropic = api == Api::Anthropic;
     let mut bill = Billed::of_call(number, bytes, anthropic, !anthropic);
     let cap = asked.cap.unwrap_or(u64::MAX);
-    let wanted = match scenario.quirk {
-        Quirk::Big(megabytes) => megabytes << 18,
-        _ => bill.output,
-    };
+    let wanted = bill.output;
     match scenario.quirk {
         Quirk::Larger => return (bill.with_output(asked.cap.unwrap_or(wanted).saturating_mul(2) + number), false),
         Quirk::Dense => bill = Billed { input: bytes as u64, ..bill },
         _ => {}
     }
-    (bill.with_output(wanted.min(cap)), wanted > cap && !matches!(scenario.quirk, Quirk::Big(_)))
+    (bill.with_output(wanted.min(cap)), wanted > cap)
 }
 
 impl Call<'_> {
@@ -266,12 +260,12 @@ impl Call<'_> {
         match self.scenario.quirk {
             Quirk::Stall | Quirk::Cut if self.scenario.whole => return Ok(self.send_half(stream, &document)),
             Quirk::Garbage if self.scenario.whole => {
-                self.shared.bill(self.run, self.bill);
+                self.bill_whole();
                 return http::answer(stream, 200, &[], b"{{{not json").map(|()| true);
             }
             _ => {}
         }
-        self.shared.bill(self.run, self.bill);
+        self.bill_whole();
         http::answer(stream, 200, &[], document.as_bytes()).map(|()| true)
     }
 
@@ -286,7 +280,11 @@ impl Call<'_> {
     }
 
     fn bill_part(&self, output: u64) {
-        self.shared.bill(self.run, self.bill.with_output(output.min(self.bill.output)));
+        self.shared.bill(self.run, &self.asked.model, self.bill.with_output(output.min(self.bill.output)));
+    }
+
+    fn bill_whole(&self) {
+        self.shared.bill(self.run, &self.asked.model, self.bill);
     }
 
     fn stream(&self, stream: &mut TcpStream) -> io::Result<bool> {
@@ -307,7 +305,7 @@ impl Call<'_> {
         let quirk = self.scenario.quirk;
         self.put(body, &self.opening())?;
         if quirk == Quirk::Garbage {
-            self.shared.bill(self.run, self.bill);
+            self.bill_whole();
             drop(body.write("data: {{{not json\n\n"));
             return Ok(false);
         }
@@ -321,18 +319,12 @@ impl Call<'_> {
             return Ok(false);
         }
         self.put(body, &self.delta(rest))?;
-        if let Quirk::Big(megabytes) = quirk {
-            let piece = self.delta(&"x".repeat(BIG_PIECE));
-            for _ in 0..(megabytes << 20) / BIG_PIECE as u64 {
-                body.write(&piece)?;
-            }
-        }
         self.put(body, &self.closing())?;
         if quirk == Quirk::LateUsage {
             sleep(LATE);
         }
         let ending = self.ending();
-        self.shared.bill(self.run, self.bill);
+        self.bill_whole();
         drop(body.write(&ending)); // billed in full, whether or not the client stays for the end
         Ok(true)
     }

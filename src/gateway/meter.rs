@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::packed::Searcher;
 use serde_json::value::RawValue;
 
 use super::dialect::Dialect;
@@ -91,14 +91,14 @@ impl Meter {
 
 struct Reader {
     dialect: Dialect,
-    /// What to look for; none where that makes no search, which no dialect's words do.
-    words: Option<&'static AhoCorasick>,
+    /// What to look for. None where this machine has no such search: then every event is read.
+    words: Option<&'static Searcher>,
     tally: Tally,
     is_garbled: bool,
 }
 
-static WORDS: LazyLock<[(Dialect, Option<AhoCorasick>); 4]> = LazyLock::new(|| {
-    let words = |words: &[&str]| AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(words).ok();
+static WORDS: LazyLock<[(Dialect, Option<Searcher>); 4]> = LazyLock::new(|| {
+    let words = |words: &[&str]| Searcher::new(words);
     [
         (Dialect::Anthropic, words(anthropic::NEEDLES)),
         (Dialect::Responses, words(responses::NEEDLES)),
@@ -117,7 +117,7 @@ impl Reader {
         // Whether it is whole shows at its end; that is all that is read of most.
         let end = data.trim_ascii_end();
         self.is_garbled |= !end.ends_with(b"}") && !end.ends_with(b"]") && !end.is_empty();
-        if self.words.is_some_and(|words| says(data, words)) {
+        if self.words.is_none_or(|words| says(data, words)) {
             self.note(data);
         }
     }
@@ -150,7 +150,7 @@ impl Reader {
 
 /// True where one of the words stands in an event, other than as a key whose value is null: many events carry a
 /// `usage` that is not there yet.
-fn says(data: &[u8], words: &AhoCorasick) -> bool {
+fn says(data: &[u8], words: &Searcher) -> bool {
     words.find_iter(data).any(|found| {
         let rest = data[found.end()..].trim_ascii_start();
         rest.strip_prefix(b":").is_none_or(|value| !value.trim_ascii_start().starts_with(b"null"))

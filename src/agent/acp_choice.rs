@@ -40,28 +40,34 @@ pub(super) fn most_permissive(session: &Value) -> Option<&str> {
     MODES.iter().find_map(|name| ids.iter().copied().find(|id| letters(id) == *name))
 }
 
-/// The request that chooses `wanted`, which is a model's id or its name in the agent's own list.
+/// The request that chooses `wanted`, which is a model's id or its name in the agent's own list; none where it is chosen
+/// already (some agents ask their API about each choice).
 ///
 /// # Errors
 /// The agent offers no choice, or not this one; the message says which.
-pub(super) fn choose_model(session: &Value, wanted: &str) -> Result<Choice, String> {
+pub(super) fn choose_model(session: &Value, wanted: &str) -> Result<Option<Choice>, String> {
     let options = session.get("configOptions").and_then(Value::as_array).into_iter().flatten();
     let option = options.into_iter().find(|option| option["category"] == "model" || option["id"] == "model");
-    let (method, key, models) = if let Some(option) = option {
-        ("session/set_config_option", "value", offered(&option["options"], "value"))
+    let (method, key, current, models) = if let Some(option) = option {
+        let models = offered(&option["options"], "value");
+        ("session/set_config_option", "value", &option["currentValue"], models)
     } else {
-        ("session/set_model", "modelId", offered(&session["models"]["availableModels"], "modelId"))
+        let list = &session["models"];
+        ("session/set_model", "modelId", &list["currentModelId"], offered(&list["availableModels"], "modelId"))
     };
     let by = |field: fn(&(String, String)) -> &String| models.iter().find(|model| field(model) == wanted);
     let Some((id, _)) = by(|(id, _)| id).or_else(|| by(|(_, name)| name)) else {
         return Err(not_offered(wanted, &models));
     };
+    if current == id {
+        return Ok(None);
+    }
     let mut params = Map::new();
     if let Some(option) = option {
         params.insert("configId".to_owned(), option["id"].clone());
     }
     params.insert(key.to_owned(), json!(id));
-    Ok((method, params))
+    Ok(Some((method, params)))
 }
 
 /// Id and name of each entry; an entry may be a group of them.
@@ -88,7 +94,7 @@ mod tests {
 
     #[track_caller]
     fn check(session: &Value, wanted: &str, expected: (&str, Value)) {
-        let (method, params) = choose_model(session, wanted).unwrap();
+        let (method, params) = choose_model(session, wanted).unwrap().unwrap();
         assert_eq!((method, Value::Object(params)), expected, "{wanted}");
     }
 
@@ -108,6 +114,15 @@ mod tests {
         let list = json!({"models": {"availableModels": [{"modelId": "auto"}, {"modelId": "pro", "name": "auto"}]}});
         check(&list, "auto", ("session/set_model", json!({"modelId": "auto"})));
         check(&list, "pro", ("session/set_model", json!({"modelId": "pro"})));
+    }
+
+    #[test]
+    fn a_model_that_is_chosen_already_is_not_chosen_again() {
+        let options = json!([{"value": "opus", "name": "Opus 5.5"}]);
+        let option = json!({"configOptions": [{"id": "model", "currentValue": "opus", "options": options}]});
+        assert_eq!(choose_model(&option, "Opus 5.5"), Ok(None));
+        let list = json!({"models": {"currentModelId": "pro", "availableModels": [{"modelId": "pro"}]}});
+        assert_eq!(choose_model(&list, "pro"), Ok(None));
     }
 
     #[test]

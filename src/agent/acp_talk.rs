@@ -159,7 +159,7 @@ impl Talk {
         self.session = Some(session);
         if let Some(model) = &self.model {
             match choose_model(result, model) {
-                Ok((method, params)) => self.next.push_back((SET_MODEL, method, params)),
+                Ok(choice) => self.next.extend(choice.map(|(method, params)| (SET_MODEL, method, params))),
                 Err(error) => {
                     return self.end(false, json!({"maestro": "acp", "did": "failed", "why": "model", "error": error}));
                 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::event::{AgentEvent, leading_type, mentions};
@@ -179,20 +180,15 @@ pub(super) struct Outcome<'a> {
     model_usage: Option<&'a RawValue>,
     #[serde(default)]
     total_cost_usd: Micro,
-    #[serde(borrow, default)]
-    permission_denials: Vec<Denied<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Denied<'a> {
-    #[serde(borrow, default)]
-    tool_name: Cow<'a, str>,
+    #[serde(default)]
+    permission_denials: Value,
 }
 
 impl Outcome<'_> {
     /// One denial for each that no event told of.
     pub(super) fn untold_denials(&self, told: usize) -> impl Iterator<Item = AgentEvent> {
-        self.permission_denials.iter().skip(told).map(|denied| AgentEvent::denial(&denied.tool_name))
+        let denials = self.permission_denials.as_array().into_iter().flatten().skip(told);
+        denials.map(|denied| AgentEvent::denial(denied["tool_name"].as_str().unwrap_or_default()))
     }
 
     /// What it says of itself. Its exit status and `subtype` can say success where `is_error` does not.

@@ -18,6 +18,8 @@ use crate::journal::make_dir;
 
 /// Variable that carries the key to the provider that we describe.
 const KEY: &str = "MAESTRO_MODEL_KEY";
+/// Name of the gateway among the providers.
+const PROVIDER: &str = "maestro";
 
 /// What is started for an attempt, and the files that it finds.
 ///
@@ -27,6 +29,10 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
     let mut flags = vec!["exec", "--json", "--skip-git-repo-check", "--ephemeral"];
     flags.extend(["--dangerously-bypass-approvals-and-sandbox", "--ignore-rules"]);
     let mut settings = vec!["analytics.enabled=false".to_owned(), "check_for_update_on_startup=false".to_owned()];
+    if attempt.access.is_some() {
+        // Before whatever a checkout that codex trusts says.
+        settings.push(format!("model_provider={}", toml_string(PROVIDER)));
+    }
     if let Some(role) = attempt.role() {
         settings.push(format!("developer_instructions={}", toml_string(role)));
     }
@@ -53,7 +59,7 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
 /// secret, and arguments are for everybody on the machine to read.
 fn provider(access: &Access) -> String {
     format!(
-        "model_provider = \"maestro\"\n\n[model_providers.maestro]\nname = \"maestro\"\nbase_url = {}\n\
+        "[model_providers.{PROVIDER}]\nname = \"{PROVIDER}\"\nbase_url = {}\n\
          env_key = \"{KEY}\"\nwire_api = \"responses\"\nrequest_max_retries = 4\nstream_max_retries = 4\n",
         toml_string(&access.openai())
     )

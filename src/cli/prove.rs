@@ -18,7 +18,7 @@ use crate::sandbox::{self, Limits, Warden};
 /// The slowest agent needs some seconds to start.
 const LIMIT_MS: u64 = 120_000;
 
-/// Has the agent write one file. Returns the line that says that it could.
+/// Has the agent write one file and run one shell command. Returns the line that says that it could.
 ///
 /// # Errors
 /// It could not; the message holds its last words.

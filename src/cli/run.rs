@@ -51,6 +51,8 @@ fn dry_run(context: &Context) -> Result<Verdict, CliError> {
     let settings = context.settings();
     let agent = &settings.agent;
     let prd = start::prd_summary(context);
+    let exists = |path: &str| context.repo.git().run(&["cat-file", "-e", &format!("{}:{path}", context.base)]).is_ok();
+    let conventions = plan::conventions(exists);
     let mut text = plan::text(&context.document.prd, &context.plan);
     text.push_str(&format!(
         "\nagent: {agent}\nbudget: {}\nbudget of a task: {}\ngates:\n",
@@ -67,7 +69,7 @@ fn dry_run(context: &Context) -> Result<Verdict, CliError> {
         let (strategy, failures) = (Strategy::First, &[][..]);
         let prompt =
             PromptContext { prd: &prd, plan: &context.plan, settings: &settings, task, attempt: 1, strategy, failures };
-        text.push_str(&format!("\n----- prompt of {} -----\n{}", task.id, plan::prompt(&prompt)));
+        text.push_str(&format!("\n----- prompt of {} -----\n{}{conventions}", task.id, plan::prompt(&prompt)));
     }
     output::print(&text);
     Ok(Verdict::Passed)

@@ -46,15 +46,24 @@ pub fn is_in_the_open(address: &str) -> bool {
     plain && reach(address) == Ok(Reach::Network)
 }
 
-/// An address as it may be shown: without the name and password that it may hold.
+/// An address as it may be shown: without the name, password and query that it may hold.
 pub fn shown_address(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), address),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (host, path) = rest.split_at(end);
+    let has_port = |host: &str| {
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        host.ends_with(']') || port.chars().all(|c| c.is_ascii_digit())
+    };
+    // What has no port there is no address: a password with a slash in it, maybe.
+    let (host, path) = match rest.split_at(end) {
+        (host, path) if has_port(host) || host.contains('@') => (host, path),
+        _ => (rest, ""),
+    };
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
     format!("{scheme}{host}{path}")
 }
 
@@ -130,6 +139,8 @@ mod tests {
         assert_eq!(shown_address("https://user:p@ss@a.example:1/v1@2"), "https://a.example:1/v1@2");
         assert_eq!(shown_address("https://a.example"), "https://a.example");
         assert_eq!(shown_address("user:pw@a.example"), "a.example");
+        assert_eq!(shown_address("https://user:p/w@a.example/v1"), "https://a.example/v1");
+        assert_eq!(shown_address("http://[::1]:9/v1?key=secret"), "http://[::1]:9/v1");
         assert_eq!(reach("https://user:pw@a.example").map_err(drop), Ok(Reach::World));
         assert!(!reach("http://user:pw@a.example").unwrap_err().contains("pw"));
     }

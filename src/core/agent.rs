@@ -155,14 +155,15 @@ impl AgentReport {
     }
 
     /// How it ended, in the words of an event stream: the stream's own, or what its process's end says where there is
-    /// no stream.
-    pub fn state(&self) -> Terminal {
+    /// no stream. None where nobody saw its end.
+    pub fn state(&self) -> Option<Terminal> {
         let failed = |reason: String| Terminal::Failed { reason };
-        self.terminal.clone().unwrap_or_else(|| match &self.ended {
-            Ended::Exited { code: 0 } | Ended::Lingered => Terminal::Completed,
-            Ended::Exited { code } => failed(format!("exit status {code}")),
-            Ended::Signaled { .. } | Ended::Lost => Terminal::Crashed,
-            other => failed(other.to_string()),
+        self.terminal.clone().or_else(|| match &self.ended {
+            Ended::Lost => None,
+            Ended::Exited { code: 0 } | Ended::Lingered => Some(Terminal::Completed),
+            Ended::Exited { code } => Some(failed(format!("exit status {code}"))),
+            Ended::Signaled { .. } => Some(Terminal::Crashed),
+            other => Some(failed(other.to_string())),
         })
     }
 

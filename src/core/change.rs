@@ -61,8 +61,8 @@ impl State {
         self.broken = None;
         if let Some(started) = &mut self.started {
             started.settings = (**settings).clone();
-            // A session is as well isolated as its worst part; the levels' names sort by what they hold in.
-            if let Some(level) = isolation.as_deref().filter(|level| *level < started.isolation.as_str()) {
+            // A session is as well isolated as its worst part.
+            if let Some(level) = isolation.as_deref().filter(|level| strength(level) < strength(&started.isolation)) {
                 started.isolation = level.to_owned();
             }
         }
@@ -156,7 +156,10 @@ impl State {
             Event::CallStarted { task, attempt, call, model, reserved, .. } => {
                 self.waiting_calls.retain(|waiting| waiting.call != *call);
                 self.ledger.start_call(task, *attempt, *call, *reserved);
-                self.latest_mut(task, |a| a.calls.start(*call, model, now_ms));
+                self.latest_mut(task, |a| {
+                    a.calls.start(*call, model, now_ms);
+                    a.refused_calls = 0;
+                });
             }
             Event::CallRefused { task, call, refusal, .. } => {
                 self.waiting_calls.retain(|waiting| waiting.call != *call);
@@ -308,7 +311,11 @@ impl State {
             | EffectKey::RunAgent { task, attempt }
             | EffectKey::Capture { task, attempt }
             | EffectKey::Integrate { task, attempt } => {
-                self.ledger.close(task, *attempt);
+                let used = self.ledger.close(task, *attempt);
+                if matches!(key, EffectKey::RunAgent { .. }) {
+                    self.waiting_calls.retain(|call| (&call.task, call.attempt) != (task, *attempt));
+                    self.latest_mut(task, |a| a.usage = used);
+                }
                 self.integration = self.integration.take().filter(|(t, ..)| t != task);
                 // What the run itself cut off says nothing about the machine.
                 let stopped = self.stop.as_ref().is_some_and(|stop| matches!(stop, StopCause::Signal { .. }));
@@ -362,4 +369,9 @@ impl State {
             change(run);
         }
     }
+}
+
+/// Levels sort by their names, and one that names what is missing of it is the weaker.
+fn strength(isolation: &str) -> (&str, bool) {
+    (isolation.split(' ').next().unwrap_or_default(), !isolation.contains(' '))
 }

@@ -208,7 +208,7 @@ pub enum Input {
         lost: Vec<LostEffect>,
         /// The rules from here on.
         settings: Box<Settings>,
-        /// The walls from here on: `L0`, `L1`, `L2`.
+        /// The walls from here on: `L0`, `L1`, with what is missing of it in parentheses.
         isolation: String,
         /// The agents, as they are found now.
         agents: Vec<AgentInfo>,

@@ -46,7 +46,8 @@ pub enum Event {
         /// The rules from here on: limits may have been raised. What decides about the work itself has not changed,
         /// or the resume would have been refused.
         settings: Box<Settings>,
-        /// What agents and gates are walled in by from here on: `L0`, `L1`, `L2`.
+        /// What agents and gates are walled in by from here on: `L0`, `L1`, with what is missing of it in
+        /// parentheses.
         #[serde(default)]
         isolation: Option<String>,
         /// The agents, as they are found now.

@@ -159,7 +159,7 @@ fn over_limit(fault: &Fault, left: u32, max: u32) -> (Recovery, String) {
         return (Recovery::Park, "the limit stands; a later run with a higher one goes on here".into());
     }
     if left == 0 {
-        return (Recovery::Park, format!("{max} of {max} retries used, each over a limit"));
+        return (Recovery::Park, format!("{max} of {max} retries used; a later run with a higher limit goes on here"));
     }
     (again(Strategy::Alternative, 0), format!("another approach may need less; {left} of {max} retries left"))
 }
@@ -177,7 +177,7 @@ fn crashed(situation: &Situation<'_>, used: u32, left: u32) -> (Recovery, String
         return (again(Strategy::Retry, delay_ms), format!("it may not crash again; {left} of {max} retries left"));
     }
     let faults = || task.recent_attempts().iter().filter_map(|a| a.fault.as_ref());
-    if faults().all(|fault| fault.is_crash() || fault.class == FaultClass::Lost) {
+    if faults().all(|fault| matches!(fault.class, FaultClass::Agent | FaultClass::Transient | FaultClass::Lost)) {
         return (Recovery::Park, format!("{max} of {max} retries used, and no agent ever worked"));
     }
     (Recovery::GiveUp, format!("{max} of {max} retries used"))

@@ -64,15 +64,16 @@ pub struct AttemptState {
     pub ended: Option<At>,
     /// Wall-clock limit given to the agent, milliseconds.
     pub limit_ms: u64,
-    /// True while it is being ended for going over its task's budget.
+    /// True while it is being ended: for going over its task's budget, for a cost that nobody knows, for too many
+    /// refusals.
     pub stopping: bool,
     /// What the warden and the adapter said.
     pub report: Option<AgentReport>,
     /// What it used in the end.
     pub usage: Usage,
-    /// Why the latest call that was not let out was refused.
+    /// Why a call was not let out: the weightiest reason so far.
     pub refusal: Option<Refusal>,
-    /// How many of its calls were refused.
+    /// How many of its calls were refused since one was let out.
     pub refused_calls: u32,
     /// Its calls, as far as its end is judged by them.
     pub calls: Calls,

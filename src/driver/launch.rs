@@ -126,7 +126,9 @@ impl Launch {
         let (mut report, stream) = self.follow(warden, hired, &task.id, send)?;
         if report.ended == Ended::Lost {
             // Somebody killed the warden; what it watched over is ours to end.
-            report.leaked_processes += World::end_lost(&workspace, &housing.mark);
+            let left = World::end_lost(&workspace, &housing.mark);
+            // Partly the same processes, seen again while they die.
+            report.leaked_processes = report.leaked_processes.max(left);
         }
         let metered = line.is_some() && hired.agent.has_known_api();
         if let Some(line) = line {
@@ -196,7 +198,7 @@ fn gate_result(
     let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limits, walls };
     let mut result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
     if result.ended == Ended::Lost {
-        result.leaked_processes += World::end_lost(&tree, &mark);
+        result.leaked_processes = result.leaked_processes.max(World::end_lost(&tree, &mark));
     }
     write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
     world.options.workspaces.discard(&name)?;

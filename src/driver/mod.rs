@@ -196,7 +196,7 @@ impl Driver {
         }
     }
 
-    /// Ends the wait for what has not answered to a signal: a resume does it again.
+    /// Ends the wait for what has not answered to a signal: a resume does it again. A rollback is waited for.
     fn give_up(&mut self) -> Vec<Input> {
         let left = |key: &EffectKey| {
             let message =
@@ -204,7 +204,7 @@ impl Driver {
             Input::Done(key.clone(), Outcome::Broken(Broken { message, critical: false }))
         };
         self.gave_up = true;
-        self.state.in_flight.iter().map(left).collect()
+        self.state.in_flight.iter().filter(|key| **key != EffectKey::Rollback).map(left).collect()
     }
 
     /// One turn: decide, make durable, take in, act.

@@ -259,7 +259,12 @@ impl Call {
 
     /// The attempt is over.
     fn cut(&self) {
-        lock(&self.inner).cut = true;
+        {
+            let mut inner = lock(&self.inner);
+            inner.cut = true;
+            // Also where all is told: the body may still be under way.
+            wake(&mut inner);
+        }
         self.end(End::Broke(CallTrouble::Abandoned, "the attempt was ended".to_owned()));
     }
 

@@ -286,7 +286,9 @@ impl Visit {
             call.begun(|cap| Seen::new(cap, parts.status.as_u16(), parts.headers.clone(), meter));
             call
         });
-        let relay = if parts.status.is_client_error() || parts.status.is_server_error() {
+        let relay = if parts.status.is_success() {
+            Relay::new(body, call, patience, max_bytes)
+        } else {
             parts.headers.remove(CONTENT_LENGTH);
             let error = all_of(Relay::new(body, None, patience, MAX_ERROR_BYTES), patience);
             let error = match &call {
@@ -298,8 +300,6 @@ impl Visit {
                 },
             };
             Relay::whole(secret.masked(&error).into_owned(), call)
-        } else {
-            Relay::new(body, call, patience, max_bytes)
         };
         let mut reply = Response::new(relay.boxed());
         *reply.status_mut() = parts.status;
@@ -320,7 +320,11 @@ impl Visit {
         let room = timeout(patience, self.room(length)).await.ok().flatten().ok_or(Unread::Busy)?;
         let limit = usize::try_from(max).unwrap_or(usize::MAX);
         match timeout(patience, Limited::new(body, limit).collect()).await {
-            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+            Ok(Ok(body)) => {
+                let body = body.to_bytes();
+                // What it could have been is free again.
+                Ok((body.clone(), room.map(|mut all| all.split(body.len()).unwrap_or(all))))
+            }
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Unread::Unmeterable(format!("a request may hold {max} bytes")))
             }

@@ -100,7 +100,9 @@ fn of_response(terms: &Terms, cap: u64, metered: Metered, broke: Option<CallFaul
         // Who hangs up after the last word hangs up in time.
         None if metered.complete => None,
         // Nor is it the agent's fault that it hangs up on nonsense.
-        None if metered.is_garbled => Some(trouble(CallTrouble::Cut, Some(200), "an event of the response is no JSON")),
+        None if metered.is_garbled && broke.as_ref().is_none_or(|b| b.trouble == CallTrouble::Abandoned) => {
+            Some(trouble(CallTrouble::Cut, Some(200), "an event of the response is no JSON"))
+        }
         None => broke.or_else(|| Some(trouble(CallTrouble::Cut, Some(200), "the response is not complete"))),
     };
     let usage = match metered.usage {

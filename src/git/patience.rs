@@ -22,6 +22,8 @@ pub const HELPER: &str = "__helper";
 const LIMIT: Duration = Duration::from_mins(15);
 /// How often a waiting thread looks whether it is to hurry.
 const SLICE: Duration = Duration::from_millis(100);
+/// An ended helper's time to be gone.
+const END: Duration = Duration::from_secs(1);
 /// As a shell answers where a program cannot be started.
 const NOT_FOUND: u8 = 127;
 
@@ -41,14 +43,14 @@ pub fn with_helpers<T>(tell: impl FnOnce(&BTreeSet<i32>) -> T) -> T {
 }
 
 /// A helper, in a process group of its own: a Ctrl-C in the terminal is for the orchestrator, which then ends things in
-/// order. One that gives way ends with us.
+/// order.
 ///
 /// # Errors
 /// This binary's own path is not known.
-pub fn command(program: &str, args: &[&str], gives_way: bool) -> io::Result<duct::Expression> {
+pub fn command(program: &str, args: &[&str], ends_with_us: bool) -> io::Result<duct::Expression> {
     let own = |arg: &str| OsString::from(arg);
     let mut line = Vec::new();
-    if gives_way {
+    if ends_with_us {
         let pid = std::process::id().to_string();
         line.extend([std::env::current_exe()?.into_os_string(), own(HELPER), own(&pid)]);
     }
@@ -80,6 +82,8 @@ pub fn run(expression: &duct::Expression, gives_way: bool) -> io::Result<Output>
         }
         if now >= deadline {
             helper.handle.kill()?;
+            // While it may live, it is known as ours.
+            helper.handle.wait_deadline(now + END)?;
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it took too long and was ended"));
         }
     }

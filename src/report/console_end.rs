@@ -40,7 +40,11 @@ fn spend(state: &State) -> String {
     }
     let used = state.ledger.used();
     let is_priced = usage().all(|usage| usage.unpriced_calls == 0);
-    let cost = if is_priced { usd(used.cost_microusd) } else { "cost not known".to_owned() };
+    let cost = match used.cost_microusd {
+        cost if is_priced => usd(cost),
+        0 => "cost not known".to_owned(),
+        cost => format!("at least {}", usd(cost)),
+    };
     let estimated = match usage().map(|usage| usage.estimated_tokens).fold(0, u64::saturating_add) {
         0 => String::new(),
         tokens => format!(" ({} estimated)", amount(tokens)),

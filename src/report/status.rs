@@ -121,7 +121,8 @@ fn what_next(report: &Report, reports: &str) -> Vec<String> {
     if report.resumable {
         let not_before = report.resume_after.as_ref().map(|moment| format!(" (not before {moment})"));
         let command = resume_command(&report.session, &report.isolation.level, stop);
-        lines.push(format!("Go on    {}{}", terminal_line(&command), not_before.unwrap_or_default()));
+        let condition = if report.exit_code.is_none() { " (where it was killed)" } else { "" };
+        lines.push(format!("Go on    {}{}{condition}", terminal_line(&command), not_before.unwrap_or_default()));
     }
     lines.push(format!("Reports  {}", terminal_line(reports)));
     lines

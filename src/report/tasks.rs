@@ -64,7 +64,7 @@ fn attempt_report(state: &State, task: &TaskState, n: u32, attempt: &AttemptStat
         fault: attempt.fault.clone(),
         usage,
         reported_usage: report.map(|r| r.usage).filter(|u| u.is_reported() && u.source != usage.source),
-        terminal: report.map(AgentReport::state),
+        terminal: report.and_then(AgentReport::state),
         events: report.and_then(|r| r.events),
         denied_tools: report.map(|r| r.denied_tools.clone()).unwrap_or_default(),
         peak_memory_bytes: report.map_or(0, |r| r.peak_memory_bytes),

@@ -200,7 +200,17 @@ impl Warden {
     /// A warden that sleeps uninterruptibly is left to itself; `duct` collects it when it can.
     fn wait_for_exit(&self) {
         let since = Instant::now();
-        while matches!(self.handle.try_wait(), Ok(None)) {
+        loop {
+            match self.handle.try_wait() {
+                Ok(None) => {}
+                Ok(Some(output)) if output.status.success() => break,
+                // Without a report that is all there is to say about its end.
+                Ok(Some(output)) => {
+                    tracing::warn!("a warden ended: {}", output.status);
+                    break;
+                }
+                Err(_) => break,
+            }
             if since.elapsed() >= EXIT_PATIENCE {
                 return;
             }

@@ -84,11 +84,10 @@ pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
 /// Runs one of the core utilities, which know every depth, every link and every kind of file. Nothing of our
 /// environment goes with it but the way to it.
 fn run(program: &str, args: &[&str], dir: &Path) -> io::Result<()> {
-    let gives_way = program == "cp";
     let path = std::env::var("PATH").ok().map(|path| ("PATH", path));
-    let expression = patience::command(program, args, gives_way)?.full_env(path).dir(dir);
+    let expression = patience::command(program, args, true)?.full_env(path).dir(dir);
     let expression = expression.stdin_null().stdout_null().stderr_capture().unchecked();
-    let output = patience::run(&expression, gives_way)?;
+    let output = patience::run(&expression, program == "cp")?;
     if output.status.success() {
         return Ok(());
     }

@@ -195,9 +195,10 @@ fn every_agent_of_a_chain_has_retries_of_its_own() {
 
 #[test]
 fn an_agent_that_only_crashes_could_not_work_and_one_that_also_failed_did() {
-    use Behaviour::{Crashes, Fails};
+    use Behaviour::{Crashes, Fails, Transient};
     check_chain(&[Crashes; 4], &[], Verdict::Agent, &["a"; 4]);
     check_chain(&[Crashes; 8], &["b"], Verdict::Agent, &["a", "a", "b", "b", "b", "b"]);
+    check_chain(&[Transient, Crashes, Crashes, Crashes], &[], Verdict::Agent, &["a"; 4]);
     check_chain(&[Fails, Crashes, Crashes, Crashes], &[], Verdict::Failed, &["a"; 4]);
 }
 

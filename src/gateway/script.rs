@@ -87,6 +87,8 @@ fn write_call(tools: &[Tool], dir: &Path) -> Option<Turn> {
         ("write", json!({"filePath": path, "content": PROBE_CONTENT})),
         // Codex and opencode have the same tool with another name for its text.
         ("apply_patch", json!({"input": edit, "patchText": edit})),
+        // With some models codex has one tool for all: a program that calls the others.
+        ("exec", json!({"input": format!("text(await tools.apply_patch({}));", json!(edit))})),
     ];
     call_of(tools, inputs)
 }
@@ -106,6 +108,7 @@ fn shell_call(tools: &[Tool], dir: &Path, written: bool) -> Option<Turn> {
         ("shell_command", json!({"command": shell})),
         ("shell", json!({"command": in_bash})),
         ("local_shell", json!({"command": in_bash})),
+        ("exec", json!({"input": format!("text(await tools.exec_command({}));", json!({"cmd": shell}))})),
     ];
     call_of(tools, inputs)
 }
@@ -136,7 +139,13 @@ fn tools(dialect: Dialect, body: &Value) -> Vec<Tool> {
         Some(Tool { name: name.to_owned(), free_text: tool["type"] == "custom" && dialect == Dialect::Responses })
     };
     match dialect {
-        Dialect::Anthropic | Dialect::Responses => offered.iter().filter_map(|t| named(t, &t["name"])).collect(),
+        Dialect::Anthropic => offered.iter().filter_map(|t| named(t, &t["name"])).collect(),
+        Dialect::Responses => {
+            // Also in the input, there in groups of one name each.
+            let more = list(&body["input"]).iter().filter(|item| item["type"] == "additional_tools");
+            let groups = more.flat_map(|item| list(&item["tools"])).flat_map(|group| list(&group["tools"]));
+            offered.iter().chain(groups).filter_map(|t| named(t, &t["name"])).collect()
+        }
         Dialect::Chat => offered.iter().filter_map(|t| named(t, &t["function"]["name"])).collect(),
         Dialect::Gemini => {
             let declared = offered.iter().flat_map(|t| list(&t["functionDeclarations"]));
@@ -188,6 +197,9 @@ mod tests {
         check(Dialect::Anthropic, &json!({"tools": [{"name": "mcp__acp__Write"}]}), Some("mcp__acp__Write"));
         let codex = json!({"tools": [{"type": "function", "name": "exec_command"}, {"type": "local_shell"}]});
         check(Dialect::Responses, &codex, Some("exec_command"));
+        let group = json!({"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]});
+        let codex = json!({"tools": [], "input": [{"type": "additional_tools", "tools": [group]}]});
+        check(Dialect::Responses, &codex, Some("exec"));
         let chat = json!({"tools": [{"type": "function", "function": {"name": "write_file"}}]});
         check(Dialect::Chat, &chat, Some("write_file"));
         let gemini = json!({"tools": [{"functionDeclarations": [{"name": "run_shell_command"}]}]});

@@ -110,6 +110,10 @@ impl Relay {
         self.left = left;
         self.parts = self.parts.saturating_add(1);
         let told_all = self.call.as_ref().is_some_and(|call| call.feed(&data));
+        if self.held.is_empty() && self.parts > PROMPT_PARTS {
+            // At once for all that will be held; else it would be copied with each step of its growth.
+            self.held.reserve(FULL);
+        }
         self.held.extend_from_slice(&data);
         // An agent that sees the end in this part may ask again at once, so the end is told before it goes on.
         let is_last = told_all || self.body.is_end_stream();

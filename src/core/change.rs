@@ -375,3 +375,14 @@ impl State {
 fn strength(isolation: &str) -> (&str, bool) {
     (isolation.split(' ').next().unwrap_or_default(), !isolation.contains(' '))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_of_a_level_makes_it_the_weaker() {
+        let levels = ["L0", "L1 (Landlock ABI 5: no wall against signals)", "L1", "L2"];
+        assert!(levels.is_sorted_by_key(|level| strength(level)));
+    }
+}

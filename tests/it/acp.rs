@@ -94,11 +94,8 @@ fn a_prompt_that_is_larger_than_a_pipe_meets_an_agent_that_talks_first() {
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
 }
 
-#[test]
-fn a_stop_cancels_the_turn() {
-    // The script hears of the cancel, and answers as the protocol wants it.
-    let rest = r#"while read -r line; do case "$line" in *session/cancel*)
-      echo '{"jsonrpc":"2.0","id":3,"result":{"stopReason":"cancelled"}}' ;; esac; done"#;
+/// Stops an agent in its turn, which goes on with `rest`: what was said until the end, and the client's exit code.
+fn stopped(rest: &str) -> (String, Option<i32>) {
     let mut child = start(&["sh", "-c", &format!("{HANDSHAKE}echo '{{\"ready\":1}}'; {rest}")]);
     let (mut out, mut said) = (BufReader::new(child.stdout.take().unwrap()), String::new());
     while !said.contains("ready") {
@@ -107,22 +104,23 @@ fn a_stop_cancels_the_turn() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     out.read_to_string(&mut said).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    (said, child.wait().unwrap().code())
+}
+
+#[test]
+fn a_stop_cancels_the_turn() {
+    // The script hears of the cancel, and answers as the protocol wants it.
+    let rest = r#"while read -r line; do case "$line" in *session/cancel*)
+      echo '{"jsonrpc":"2.0","id":3,"result":{"stopReason":"cancelled"}}' ;; esac; done"#;
+    let (said, code) = stopped(rest);
+    assert_eq!(code, Some(1));
     assert!(said.contains(r#""stop":"cancelled""#), "{said}");
 }
 
 #[test]
 fn an_agent_that_dies_of_our_stop_has_not_crashed() {
     let rest = r#"while read -r line; do case "$line" in *session/cancel*) kill -9 $$ ;; esac; done"#;
-    let mut child = start(&["sh", "-c", &format!("{HANDSHAKE}echo '{{\"ready\":1}}'; {rest}")]);
-    let (mut out, mut said) = (BufReader::new(child.stdout.take().unwrap()), String::new());
-    while !said.contains("ready") {
-        assert!(out.read_line(&mut said).unwrap() > 0, "it ended before its turn: {said}");
-    }
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    out.read_to_string(&mut said).unwrap();
-    child.wait().unwrap();
+    let (said, _) = stopped(rest);
     assert!(said.contains(r#""signal":null"#), "{said}");
 }
 

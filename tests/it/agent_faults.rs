@@ -199,9 +199,8 @@ fn usage_in_the_last_bytes_is_counted() {
 // --- how an agent ends ---
 
 /// One attempt of an agent that misbehaves; it fails.
-fn fails(cli: &Cli, wish: &str, sets: &[&str]) -> (World, Value) {
+fn fails(cli: &Cli, wish: &str) -> (World, Value) {
     let world = World::new(&format!(",{wish}")).with(cli, "ok").once();
-    let world = sets.iter().fold(world, |world, key| world.set(key));
     world.run(cli, &[]).exits(1);
     let report = world.env.report();
     assert_eq!(report["tasks"][0]["status"], "failed");
@@ -225,7 +224,7 @@ fn an_agent_that_hangs_after_its_last_word_is_ended_and_its_work_counts() {
 #[test]
 fn exit_zero_without_a_last_event_is_no_success() {
     each(&CLIS, |cli| {
-        let (world, report) = fails(cli, "no_result", &[]);
+        let (world, report) = fails(cli, "no_result");
         ended(attempt(&report), "implementation", "no_terminal_event", "no_terminal_event");
         check_books(&report, &world.count("ok"));
     });
@@ -234,14 +233,14 @@ fn exit_zero_without_a_last_event_is_no_success() {
 #[test]
 fn exit_zero_without_a_word_is_no_success() {
     each(&FIVE, |cli| {
-        let (_, report) = fails(cli, "exit0_nothing", &[]);
+        let (_, report) = fails(cli, "exit0_nothing");
         ended(attempt(&report), "implementation", "no_terminal_event", "no_terminal_event");
     });
 }
 
 #[test]
 fn an_attempt_that_called_nobody_used_nothing() {
-    let (world, report) = fails(&CLAUDE, "exit0_nothing", &[]);
+    let (world, report) = fails(&CLAUDE, "exit0_nothing");
     // The gateway saw every call there was: none.
     check_books(&report, &world.count("ok"));
 }
@@ -250,7 +249,7 @@ fn an_attempt_that_called_nobody_used_nothing() {
 fn a_good_word_with_a_bad_exit_is_no_success() {
     // An ACP agent has ended its turn before it ends; how it exits says nothing any more.
     each(&FIVE, |cli| {
-        let (world, report) = fails(cli, "exit1_complete", &[]);
+        let (world, report) = fails(cli, "exit1_complete");
         ended(attempt(&report), "implementation", "agent_failed", "failed");
         check_books(&report, &world.count("ok"));
     });
@@ -260,7 +259,7 @@ fn a_good_word_with_a_bad_exit_is_no_success() {
 fn denied_tools_are_counted_and_named() {
     // Codex and ACP agents have no event for it.
     each(&[CLAUDE, OPENCODE, QWEN], |cli| {
-        let (world, report) = fails(cli, "deny", &[]);
+        let (world, report) = fails(cli, "deny");
         let attempt = attempt(&report);
         ended(attempt, "implementation", "refused", "refused");
         assert_eq!(attempt["denied_tools"].as_array().map(Vec::is_empty), Some(false));

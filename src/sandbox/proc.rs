@@ -38,7 +38,7 @@ impl Process {
             (thread, stat) = others.into_iter().find_map(running).unwrap_or((first, stat));
         }
         let Stat { has_ended, group, rss_pages, threads, .. } = stat;
-        Some(Self { pid, group: Pid::from_raw(group), rss_pages, threads, has_ended, thread })
+        Some(Self { pid, group, rss_pages, threads, has_ended, thread })
     }
 
     /// Where the kernel says more about it.
@@ -62,7 +62,7 @@ impl Process {
 struct Stat {
     has_ended: bool,
     parent: i32,
-    group: i32,
+    group: Option<Pid>,
     threads: u64,
     rss_pages: u64,
 }
@@ -79,7 +79,8 @@ impl Stat {
         let mut fields = std::str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace();
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
-        let group = fields.next()?.parse().ok()?;
+        // The kernel writes -1 for one that is being collected.
+        let group = fields.next()?.parse().ok().filter(|group| *group > 0).and_then(Pid::from_raw);
         let threads = fields.nth(14)?.parse().ok()?;
         let rss_pages = fields.nth(3)?.parse().unwrap_or(0);
         Some(Self { has_ended: matches!(state, "Z" | "X"), parent, group, threads, rss_pages })
@@ -151,7 +152,7 @@ mod tests {
         let rest = format!(") {state} 7 9 1 0 -1 4194560 105 0 0 0 0 0 0 0 20 0 3 0 5417 8122368 245 1844674 1 1 0");
         let line = [b"42 (", name, rest.as_bytes()].concat();
         let stat = Stat::parse(&line).unwrap();
-        assert_eq!((stat.has_ended, stat.parent, stat.group), (has_ended, 7, 9));
+        assert_eq!((stat.has_ended, stat.parent, stat.group), (has_ended, 7, Pid::from_raw(9)));
         assert_eq!((stat.threads, stat.rss_pages), (3, 245));
     }
 
@@ -161,6 +162,12 @@ mod tests {
         check(b"a) Z 1 (b", "R", false);
         check(b"\xff\xfe", "T", false);
         check(b"sh", "Z", true);
+    }
+
+    #[test]
+    fn one_that_is_being_collected_has_no_group() {
+        let stat = Stat::parse(b"42 (sh) X 0 -1 -1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 0 0 5417 0 0 1 0 0 0 0").unwrap();
+        assert_eq!((stat.has_ended, stat.group), (true, None));
     }
 
     #[test]

@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -38,13 +37,14 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
     }
     let cwd = std::path::absolute(attempt.workspace)?;
     let role = attempt.role().map(str::to_owned);
-    let options = Options { cwd, model: agent.model.clone(), role, only_greets: false };
+    let (model, claude) = (agent.model.clone(), claude::options(agent, attempt)?);
+    let options = Options { cwd, model, role, claude, only_greets: false };
     let mut invocation = command::invocation(agent, attempt);
     invocation.argv = client(&options, invocation.argv)?;
     // Whichever of them speaks here is held to its task, and kept from the repository's settings, by the same variables
     // and private settings as by its own protocol. Each knows only its own.
-    let caps = [&claude::CAPS[..], &gemini::CAPS, &opencode::CAPS, &qwen::CAPS].concat();
-    for (name, value) in caps {
+    let others = gemini::variables(agent).chain(opencode::variables(agent)).chain(qwen::variables(agent));
+    for (name, value) in claude::CAPS.into_iter().chain(others) {
         invocation.set(name, value);
     }
     gemini::house(attempt, &mut invocation);
@@ -63,7 +63,7 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
 /// # Errors
 /// This program's own path is not known.
 pub(super) fn greeting(agent: &Agent) -> io::Result<Vec<String>> {
-    client(&Options { cwd: PathBuf::new(), model: None, role: None, only_greets: true }, agent.argv([]))
+    client(&Options { only_greets: true, ..Options::default() }, agent.argv([]))
 }
 
 /// The client's own command line around the agent's.

@@ -22,10 +22,9 @@ pub(super) fn takes_role(agent: &str) -> bool {
     agent == TAKES_ROLE
 }
 
-/// Parameters of `session/new`. Claude's agent is told to leave the repository's settings, hooks and servers alone, of
-/// which it would load all; others pass `_meta` over.
-pub(super) fn new_session(cwd: &str, role: Option<&str>) -> Value {
-    let mut meta = json!({"claudeCode": {"options": {"settingSources": ["user"], "strictMcpConfig": true}}});
+/// Parameters of `session/new`. `claude` is for claude's agent, as its `options`; others pass `_meta` over.
+pub(super) fn new_session(cwd: &str, role: Option<&str>, claude: &Value) -> Value {
+    let mut meta = json!({"claudeCode": {"options": claude}});
     if let Some(role) = role {
         meta["systemPrompt"] = json!({"append": role});
     }

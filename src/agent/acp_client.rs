@@ -38,7 +38,7 @@ const NOT_FOUND: u8 = 127;
 const CANNOT_START: u8 = 126;
 
 /// What the client is told besides the agent's command line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Options {
     /// Where the session works; absolute.
     pub(super) cwd: PathBuf,
@@ -47,6 +47,9 @@ pub(super) struct Options {
     /// What the task's role adds to the agent's own instructions.
     #[serde(default)]
     pub(super) role: Option<String>,
+    /// What claude's agent is told of settings.
+    #[serde(default)]
+    pub(super) claude: Value,
     /// No session and no prompt: the agent is only asked who it is.
     #[serde(default)]
     pub(super) only_greets: bool,
@@ -74,7 +77,8 @@ fn run(mut args: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
         let mut prompt = Vec::new();
         io::stdin().lock().read_to_end(&mut prompt)?;
         let prompt = String::from_utf8_lossy(&prompt).into_owned();
-        Talk::new(options.cwd.display().to_string(), prompt, options.model).with_role(options.role)
+        let talk = Talk::new(options.cwd.display().to_string(), prompt, options.model);
+        talk.with_role(options.role).with_claude(options.claude)
     };
     #[expect(clippy::disallowed_methods, reason = "the agent is this client's own child; the warden ends both")]
     let mut command = Command::new(&program);

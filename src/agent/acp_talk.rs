@@ -32,6 +32,8 @@ pub(super) struct Talk {
     model: Option<String>,
     /// What stands before the prompt, where the agent does not take it with the session.
     role: Option<String>,
+    /// What claude's agent is told of settings.
+    claude: Value,
     only_greets: bool,
     session: Option<String>,
     /// Requests that come before the prompt: id, method, parameters besides the session.
@@ -74,6 +76,11 @@ impl Talk {
     /// With what the task's role adds to the agent's own instructions.
     pub(super) fn with_role(self, role: Option<String>) -> Self {
         Self { role, ..self }
+    }
+
+    /// With what claude's agent is told of settings.
+    pub(super) fn with_claude(self, claude: Value) -> Self {
+        Self { claude, ..self }
     }
 
     /// A conversation that ends when the agent has said who it is.
@@ -139,7 +146,7 @@ impl Talk {
             Some(INITIALIZE) => {
                 let agent = result["agentInfo"]["name"].as_str().unwrap_or_default();
                 let role = if takes_role(agent) { self.role.take() } else { None };
-                let params = new_session(&self.cwd, role.as_deref());
+                let params = new_session(&self.cwd, role.as_deref(), &self.claude);
                 vec![Say::Send(self.ask(NEW_SESSION, "session/new", params))]
             }
             Some(NEW_SESSION) => self.opened(&result, outcome),
@@ -239,7 +246,7 @@ mod tests {
         let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), None);
         talk.open();
         let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
-        assert_eq!(new[0]["params"], new_session("/w", None));
+        assert_eq!(new[0]["params"], new_session("/w", None, &Value::Null));
         let mut next = sent(&mut talk, &session(offered));
         if let Some(mode) = expected {
             assert_eq!(next[0]["params"], json!({"sessionId": "s1", "modeId": mode}));
@@ -288,7 +295,6 @@ mod tests {
         let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": hello}));
         let meta = &new[0]["params"]["_meta"];
         assert_eq!(meta["systemPrompt"]["append"], appended);
-        assert_eq!(meta["claudeCode"]["options"], json!({"settingSources": ["user"], "strictMcpConfig": true}));
         assert_eq!(sent(&mut talk, &session(&[]))[0]["params"]["prompt"][0]["text"], prompt);
     }
 
@@ -296,6 +302,15 @@ mod tests {
     fn a_role_goes_where_the_agent_is_known_to_take_it() {
         check_role("@agentclientprotocol/claude-agent-acp", json!("You are it.\n"), "do it");
         check_role("gemini", Value::Null, "You are it.\n\ndo it");
+    }
+
+    #[test]
+    fn claudes_agent_hears_of_settings_with_its_session() {
+        let told = json!({"strictMcpConfig": true});
+        let mut talk = Talk::new("/w".to_owned(), "do it".to_owned(), None).with_claude(told.clone());
+        talk.open();
+        let new = sent(&mut talk, &json!({"id": INITIALIZE, "result": {"protocolVersion": 1}}));
+        assert_eq!(new[0]["params"]["_meta"]["claudeCode"]["options"], told);
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! The `claude` protocol: Claude Code without a terminal (`claude -p`), its prompt on standard input.
 //!
-//! Out: an invocation in which nothing asks and nothing of the repository's own settings, hooks or servers is loaded;
-//! then events. Input tokens exclude what a cache held or took here; ours include it. A message of several blocks
-//! comes as several events with the same id and usage. Messages carry the usage of their beginning; the whole stands
-//! in the result, whose `modelUsage` also has the sub-agents and the last call, which its `usage` lacks.
+//! Out: an invocation in which nothing asks and nothing of the repository's own settings, hooks or servers is loaded,
+//! unless they are let in; then events. Input tokens exclude what a cache held or took here; ours include it. A message
+//! of several blocks comes as several events with the same id and usage. Messages carry the usage of their beginning;
+//! the whole stands in the result, whose `modelUsage` also has the sub-agents and the last call, which its `usage` lacks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::event::{AgentEvent, leading_type, mentions};
 use super::failure::{brief, failed};
 use super::usage::{Amount, Calls, Micro, unpriced};
-use super::{Agent, Attempt, Invocation};
+use super::{Access, Agent, Attempt, Invocation};
 use crate::core::{Terminal, Usage, UsageSource};
+use crate::journal::write_atomic;
 
 /// Times at which a limit that was hit ends come in seconds.
 const MS_PER_SECOND: i64 = 1000;
@@ -34,11 +36,21 @@ pub(super) const CAPS: [(&str, &str); 7] = [
     ("IS_SANDBOX", "1"),
 ];
 
-pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
+/// What is started for an attempt, and the files that it finds.
+///
+/// # Errors
+/// They cannot be written.
+pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
+    let settings = settings(agent, attempt)?;
     let mut flags = vec!["-p", "--output-format", "stream-json", "--verbose"];
-    // The user's settings are those of a private home, so there are none.
-    flags.extend(["--permission-mode", "bypassPermissions", "--setting-sources", "user", "--strict-mcp-config"]);
-    flags.push("--no-session-persistence");
+    flags.extend(["--permission-mode", "bypassPermissions", "--no-session-persistence"]);
+    if !agent.repo_settings {
+        // The user's settings are those of a private home, so there are none.
+        flags.extend(["--setting-sources", "user", "--strict-mcp-config"]);
+    }
+    if let Some(path) = &settings {
+        flags.extend(["--settings", path]);
+    }
     if attempt.access.is_none() {
         // Without the gateway this is how usage is known before the end.
         flags.push("--include-partial-messages");
@@ -53,12 +65,36 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     for (name, value) in CAPS {
         invocation.set(name, value);
     }
-    if let Some(access) = attempt.access {
-        invocation.set("ANTHROPIC_BASE_URL", access.anthropic());
-        invocation.set("ANTHROPIC_API_KEY", access.key.as_str());
+    for (name, value) in attempt.access.map(way).into_iter().flatten() {
+        invocation.set(name, value);
     }
     furnish(attempt, &mut invocation);
-    invocation
+    Ok(invocation)
+}
+
+/// Settings that win over all others, where those of the repository are let in behind the gateway: their variables win
+/// over the environment's, and could lead its calls elsewhere (measured with 2.1.329). A path.
+fn settings(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Option<String>> {
+    let Some(access) = attempt.access.filter(|_| agent.repo_settings) else { return Ok(None) };
+    let path = attempt.home.join("gateway.json");
+    write_atomic(&path, json!({ "env": way(access) }).to_string().as_bytes())?;
+    Ok(Some(path.display().to_string()))
+}
+
+/// What its agent that speaks ACP is told of settings with `session/new`: without a word it would load all.
+///
+/// # Errors
+/// Its own settings cannot be written.
+pub(super) fn options(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Value> {
+    if !agent.repo_settings {
+        return Ok(json!({ "settingSources": ["user"], "strictMcpConfig": true }));
+    }
+    Ok(settings(agent, attempt)?.map_or_else(|| json!({}), |path| json!({ "settings": path })))
+}
+
+/// The variables that lead to the gateway.
+fn way(access: &Access) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([("ANTHROPIC_BASE_URL", access.anthropic()), ("ANTHROPIC_API_KEY", access.key.clone())])
 }
 
 /// Behind the gateway it has a private place for its settings; else its own login may lie with them.

@@ -1,8 +1,9 @@
 //! The `codex` protocol: `codex exec`, its prompt on standard input.
 //!
 //! Its own sandbox is off: ours takes its place, and bubblewrap cannot work inside it. The repository's configuration
-//! is not trusted, so codex does not load it. Usage comes with the end of the turn alone and is the thread's so far;
-//! input includes what a cache held, output includes reasoning. Why a turn failed is free text.
+//! is not trusted, so codex does not load it; where it is let in, the trust is kept in the private home. Usage comes
+//! with the end of the turn alone and is the thread's so far; input includes what a cache held, output includes
+//! reasoning. Why a turn failed is free text.
 
 use std::borrow::Cow;
 use std::io;
@@ -27,7 +28,13 @@ const PROVIDER: &str = "maestro";
 /// Its home cannot be made.
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
     let mut flags = vec!["exec", "--json", "--skip-git-repo-check", "--ephemeral"];
-    flags.extend(["--dangerously-bypass-approvals-and-sandbox", "--ignore-rules"]);
+    flags.push("--dangerously-bypass-approvals-and-sandbox");
+    if agent.repo_settings {
+        // Nobody is there to be asked whether the checkout and its hooks may be trusted.
+        flags.extend(["--trust", "--dangerously-bypass-hook-trust"]);
+    } else {
+        flags.push("--ignore-rules");
+    }
     let mut settings = vec!["analytics.enabled=false".to_owned(), "check_for_update_on_startup=false".to_owned()];
     if attempt.access.is_some() {
         // Before whatever a checkout that codex trusts says.

@@ -1,7 +1,8 @@
 //! The `gemini` protocol: Gemini CLI without a terminal, its prompt on standard input.
 //!
 //! It wants a settings file that says how it logs in, and one process instead of a launcher that ignores signals.
-//! The workspace is trusted for the session alone, which does not load the workspace's settings (measured with 0.61).
+//! The workspace is trusted for the session alone, which does not load the workspace's settings (measured with 0.61); a
+//! variable trusts it before they are looked for.
 //! Usage comes with the result alone; output lacks what was thought, which only the total has. Its exit status is 0
 //! for some failures and no result at all comes after a signal.
 
@@ -18,7 +19,10 @@ use crate::core::{Ended, Terminal, Unavailability, Usage, UsageSource};
 use crate::journal::{make_dir, write_atomic};
 
 /// Variables that hold it to its task: nothing is told to others, and one process instead of a launcher.
-pub(super) const CAPS: [(&str, &str); 2] = [("GEMINI_TELEMETRY_ENABLED", "false"), ("GEMINI_CLI_NO_RELAUNCH", "true")];
+const CAPS: [(&str, &str); 2] = [("GEMINI_TELEMETRY_ENABLED", "false"), ("GEMINI_CLI_NO_RELAUNCH", "true")];
+
+/// The variable that lets the workspace's settings in.
+const TRUST: (&str, &str) = ("GEMINI_CLI_TRUST_WORKSPACE", "true");
 
 /// Exit status of a login that does not work.
 const FATAL_AUTHENTICATION: i32 = 41;
@@ -30,7 +34,7 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
         flags.extend(["-m", model]);
     }
     let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
-    for (name, value) in CAPS {
+    for (name, value) in variables(agent) {
         invocation.set(name, value);
     }
     if let Some(access) = attempt.access {
@@ -39,6 +43,11 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     }
     house(attempt, &mut invocation);
     invocation
+}
+
+/// Its variables besides those of the gateway.
+pub(super) fn variables(agent: &Agent) -> impl Iterator<Item = (&'static str, &'static str)> {
+    CAPS.into_iter().chain(agent.repo_settings.then_some(TRUST))
 }
 
 /// Behind the gateway it has no settings but those in its private home; else its own login may lie with the user's.
@@ -53,12 +62,12 @@ pub(super) fn house(attempt: &Attempt<'_>, invocation: &mut Invocation) {
 ///
 /// # Errors
 /// They cannot be written.
-pub(super) fn furnish(attempt: &Attempt<'_>, env: &[(String, String)]) -> io::Result<()> {
+pub(super) fn furnish(agent: &Agent, attempt: &Attempt<'_>, env: &[(String, String)]) -> io::Result<()> {
     let mut settings = serde_json::json!({
         "privacy": { "usageStatisticsEnabled": false },
         "general": { "enableAutoUpdate": false, "enableAutoUpdateNotification": false, "maxAttempts": 4 },
         // The workspace's file of variables could say how it logs in.
-        "advanced": { "ignoreLocalEnv": true },
+        "advanced": { "ignoreLocalEnv": !agent.repo_settings },
     });
     if attempt.access.is_some() || has_key(env) {
         settings["security"]["auth"]["selectedType"] = "gemini-api-key".into();

@@ -184,7 +184,7 @@ pub fn order(
     own.extend(invocation.env.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let mut env = env(&own);
     if matches!(agent.protocol, Protocol::Gemini | Protocol::Acp) {
-        gemini::furnish(attempt, &env)?;
+        gemini::furnish(agent, attempt, &env)?;
     }
     if attempt.access.is_some() {
         reach_loopback(&mut env);
@@ -212,7 +212,7 @@ pub fn rewritten(protocol: Protocol) -> &'static [&'static str] {
 
 fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
     match agent.protocol {
-        Protocol::Claude => Ok(claude::invocation(agent, attempt)),
+        Protocol::Claude => claude::invocation(agent, attempt),
         Protocol::Codex => codex::invocation(agent, attempt),
         Protocol::Gemini => Ok(gemini::invocation(agent, attempt)),
         Protocol::Opencode => Ok(opencode::invocation(agent, attempt)),
@@ -284,7 +284,7 @@ mod tests {
         }
     }
 
-    /// The order for one attempt, what its standard input holds, and codex's file in its home.
+    /// The order for one attempt, what its standard input holds, and codex's and gemini's files in its home.
     fn ordered(agent: &Agent, access: Option<&Access>) -> (Order, String, String) {
         let dir = tempfile::tempdir().unwrap();
         let attempt = Attempt {
@@ -301,7 +301,8 @@ mod tests {
         let env = |own: &[(&str, String)]| own.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
         let order = order(agent, &attempt, env, Limits::default(), None).unwrap();
         let stdin = std::fs::read_to_string(order.stdin.as_ref().unwrap()).unwrap();
-        let config = std::fs::read_to_string(dir.path().join(".codex/config.toml")).unwrap_or_default();
+        let file = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        let config = file(".codex/config.toml") + &file(".gemini/settings.json");
         (order, stdin, config)
     }
 
@@ -326,6 +327,42 @@ mod tests {
             let told = order.argv.iter().filter(|arg| arg.contains("careful")).count();
             assert_eq!(told + usize::from(stdin.contains("careful")), 1, "{}", agent.name);
         }
+    }
+
+    /// Arguments, variables and settings that are there only where the repository is shut out, or only where it is let in.
+    #[track_caller]
+    fn check_repository(agent: &Agent, shut_out: &[&str], let_in: &[&str]) {
+        let words = |repo_settings| {
+            let (order, _, config) = ordered(&Agent { repo_settings, ..agent.clone() }, None);
+            let env = order.env.iter().map(|(name, value)| format!("{name}={value}"));
+            let words = order.argv.iter().cloned().chain(env).chain([config]);
+            words.map(|word| word.replace(&order.dir.display().to_string(), "DIR")).collect::<Vec<_>>()
+        };
+        let (without, with) = (words(false), words(true));
+        let is_said = |some: &[String], others: &[String], expected: &[&str]| {
+            let found: Vec<&String> = some.iter().filter(|word| !others.contains(word)).collect();
+            assert_eq!(found.len(), expected.len(), "{}: {found:?}", agent.name);
+            assert!(found.iter().zip(expected).all(|(word, part)| word.contains(part)), "{}: {found:?}", agent.name);
+        };
+        is_said(&without, &with, shut_out);
+        is_said(&with, &without, let_in);
+    }
+
+    #[test]
+    fn the_repositorys_settings_are_shut_out_unless_they_are_let_in_and_nothing_else_changes() {
+        let check = |name: &str, shut_out: &[&str], let_in: &[&str]| {
+            check_repository(&Agent::built_in(name).unwrap(), shut_out, let_in);
+        };
+        check("claude", &["--setting-sources", "user", "--strict-mcp-config"], &[]);
+        check("codex", &["--ignore-rules"], &["--trust", "--dangerously-bypass-hook-trust"]);
+        let (ignored, read) = (r#""ignoreLocalEnv":true"#, r#""ignoreLocalEnv":false"#);
+        check("gemini", &[ignored], &["GEMINI_CLI_TRUST_WORKSPACE=true", read]);
+        let opencode = ["OPENCODE_DISABLE_PROJECT_CONFIG=1", "OPENCODE_PURE=1"];
+        check("opencode", &["--pure", opencode[0], opencode[1]], &[]);
+        check("qwen", &["--safe-mode", "QWEN_CODE_SAFE_MODE=1"], &[]);
+        let acp = Agent { protocol: Protocol::Acp, ..Agent::shell("acp", "a") };
+        let shut_out = [r#""strictMcpConfig":true"#, opencode[0], opencode[1], "QWEN_CODE_SAFE_MODE=1", ignored];
+        check_repository(&acp, &shut_out, &[r#""claude":{}"#, "GEMINI_CLI_TRUST_WORKSPACE=true", read]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The `opencode` protocol: `opencode run`, its prompt on standard input.
 //!
-//! Its whole configuration comes in one variable; the repository's is not loaded, and no plugin is. Only the
-//! providers that we name exist, or else it would offer models of its own. Usage comes with every step and adds up;
+//! Its whole configuration comes in one variable; the repository's is not loaded, and no plugin is, unless they are let
+//! in. Only the providers that we name exist, or else it would offer models of its own. Usage comes with every step and adds up;
 //! input excludes what a cache held or took, output excludes reasoning. No event ends the stream: its process does.
 
 use std::borrow::Cow;
@@ -15,24 +15,30 @@ use super::usage::{Amount, Micro};
 use super::{Access, Agent, Attempt, Invocation};
 use crate::core::{Ended, Terminal, Usage, UsageSource};
 
-/// Variables that hold it to its task: nothing of the repository's configuration is loaded, nothing is fetched.
-pub(super) const CAPS: [(&str, &str); 5] = [
+/// Variables that hold it to its task: nothing is fetched.
+const CAPS: [(&str, &str); 3] = [
     ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
     ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
     ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
-    ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
-    ("OPENCODE_PURE", "1"),
 ];
+/// Variables that shut out the repository's configuration and plugins.
+const SHUT_OUT: [(&str, &str); 2] = [("OPENCODE_DISABLE_PROJECT_CONFIG", "1"), ("OPENCODE_PURE", "1")];
 
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> Invocation {
     // With a title of its own a session costs one model call less, of which no event would tell.
-    let flags = ["run", "--format", "json", "--pure", "--title", "maestro-ci"];
+    let flags = ["run", "--format", "json", "--title", "maestro-ci"].into_iter();
+    let flags = flags.chain((!agent.repo_settings).then_some("--pure"));
     let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
-    for (name, value) in CAPS {
+    for (name, value) in variables(agent) {
         invocation.set(name, value);
     }
     furnish(agent.model.as_deref(), attempt, &mut invocation);
     invocation
+}
+
+/// Its variables besides its configuration.
+pub(super) fn variables(agent: &Agent) -> impl Iterator<Item = (&'static str, &'static str)> {
+    CAPS.into_iter().chain(SHUT_OUT.into_iter().filter(|_| !agent.repo_settings))
 }
 
 /// Its whole configuration, in one variable.

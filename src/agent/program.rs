@@ -21,6 +21,8 @@ pub struct Agent {
     pub model: Option<String>,
     /// Environment variables it gets besides the clean set.
     pub env_pass: Vec<String>,
+    /// True: nothing keeps it from what the repository configures for it.
+    pub repo_settings: bool,
 }
 
 impl Agent {
@@ -42,6 +44,7 @@ impl Agent {
             args: config.args.clone(),
             model: config.model.clone(),
             env_pass: config.env_pass.clone(),
+            repo_settings: config.repo_settings,
         }
     }
 

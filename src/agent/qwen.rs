@@ -17,12 +17,10 @@ use super::{Agent, Attempt, Invocation};
 use crate::core::{Ended, Terminal, Usage, UsageSource};
 use crate::journal::{make_dir, write_atomic};
 
-/// Variables that hold it to its task: nothing of the repository's settings is loaded, nothing is told to others.
-pub(super) const CAPS: [(&str, &str); 3] = [
-    ("QWEN_CODE_SAFE_MODE", "1"),
-    ("QWEN_CODE_SUPPRESS_YOLO_WARNING", "1"),
-    ("QWEN_USAGE_STATISTICS_ENABLED", "false"),
-];
+/// Variables that hold it to its task: nothing is told to others.
+const CAPS: [(&str, &str); 2] = [("QWEN_CODE_SUPPRESS_YOLO_WARNING", "1"), ("QWEN_USAGE_STATISTICS_ENABLED", "false")];
+/// The variable that shuts the repository's settings out.
+const SHUT_OUT: (&str, &str) = ("QWEN_CODE_SAFE_MODE", "1");
 
 /// Its settings in a repository: it brings those of an older version up to date, also where it does not load them
 /// (measured with 0.24.4).
@@ -38,7 +36,10 @@ const BUDGET: i32 = 55;
 /// # Errors
 /// Its settings cannot be written.
 pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Invocation> {
-    let mut flags = vec!["-o", "stream-json", "--approval-mode", "yolo", "--safe-mode"];
+    let mut flags = vec!["-o", "stream-json", "--approval-mode", "yolo"];
+    if !agent.repo_settings {
+        flags.push("--safe-mode");
+    }
     // Without the gateway another login can be chosen by arguments of its own.
     if attempt.access.is_some() || !agent.args.iter().any(|arg| arg.starts_with("--auth-type")) {
         flags.extend(["--auth-type", "openai"]);
@@ -50,7 +51,7 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
         flags.extend(["--append-system-prompt", role]);
     }
     let mut invocation = Invocation::new(attempt, agent.argv(flags), &[("TERM", "dumb")]);
-    for (name, value) in CAPS {
+    for (name, value) in variables(agent) {
         invocation.set(name, value);
     }
     if let Some(access) = attempt.access {
@@ -59,6 +60,11 @@ pub(super) fn invocation(agent: &Agent, attempt: &Attempt<'_>) -> io::Result<Inv
     }
     furnish(attempt, &mut invocation)?;
     Ok(invocation)
+}
+
+/// Its variables besides those of the gateway.
+pub(super) fn variables(agent: &Agent) -> impl Iterator<Item = (&'static str, &'static str)> {
+    CAPS.into_iter().chain((!agent.repo_settings).then_some(SHUT_OUT))
 }
 
 /// Settings in its private home; behind the gateway they are the only ones.

@@ -217,6 +217,7 @@ fn probe(agent: &Agent, config: &Config, env: &Env, walled: bool) -> Result<(Age
         version: probe.version.clone(),
         tested: probe.tested,
         apis,
+        repo_settings: agent.repo_settings,
     };
     Ok((info, probe))
 }

@@ -116,6 +116,9 @@ fn agent(info: &AgentInfo, probe: &Probe) -> String {
     };
     let program = probe.program.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
     let mut text = format!("            {} ({}): {program}, {version}\n", info.name, info.protocol);
+    if info.repo_settings {
+        let _ = writeln!(text, "            {} loads the settings, hooks and servers of the repository", info.name);
+    }
     for api in &info.apis {
         let key = api.key.as_ref().map_or_else(|| "without a key".to_owned(), |key| format!("with {key}"));
         let _ = writeln!(text, "            {} → gateway → {} at {}, {key}", info.name, api.provider, api.address);

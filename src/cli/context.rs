@@ -241,8 +241,15 @@ fn layered(file: Option<Source<'_>>, overrides: &[Override], notes: &mut Vec<Str
     Ok(config)
 }
 
-/// Flags that set keys of the configuration.
+/// Everything that sets keys of the configuration: the agent last, since no setting of the run may take its place.
 fn overrides(args: &RunArgs) -> Result<Vec<Override>, CliError> {
+    let mut list = settings_given(args)?;
+    list.extend(args.agent.as_ref().map(|agent| Override::text("--agent", "agent.default", agent)));
+    Ok(list)
+}
+
+/// Settings that a resume takes over, then flags and settings of this run.
+pub fn settings_given(args: &RunArgs) -> Result<Vec<Override>, CliError> {
     let mut list = args.set_before.iter().map(|set| config::parse_set(set)).collect::<Result<Vec<_>, _>>()?;
     let mut add =
         |origin: &str, key: &str, value: Option<Result<String, config::ConfigError>>| -> Result<(), CliError> {
@@ -268,9 +275,6 @@ fn overrides(args: &RunArgs) -> Result<Vec<Override>, CliError> {
     add("--require-gates", "validation.require_gates", args.require_gates.then(|| Ok("true".to_owned())))?;
     for set in &args.set {
         list.push(config::parse_set(set)?);
-    }
-    if let Some(agent) = &args.agent {
-        list.push(Override::text("--agent", "agent.default", agent));
     }
     Ok(list)
 }

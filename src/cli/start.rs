@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::context::{Context, check_isolation, hex_sha256};
+use super::context::{Context, check_isolation, hex_sha256, settings_given};
 use super::error::CliError;
 use super::flags::RunArgs;
 use super::session::{self, Stored};
 use super::{history, output};
 use crate::core::{
-    AgentInfo, Commit, JOURNAL_VERSION, PrdSummary, PriceList, Record, RequirementSummary, SessionId, SessionStarted,
-    State, Verdict,
+    AgentInfo, Commit, Given, JOURNAL_VERSION, PrdSummary, PriceList, Record, RequirementSummary, SessionId,
+    SessionStarted, State, Verdict,
 };
 use crate::driver::{self, Driver, Hired, Job, World, WorldOptions};
 use crate::gateway;
@@ -56,6 +56,7 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
     let _lock = BranchLock::take(&lock_path, &holder(&id))?;
     let branch_was = branch_is_free(context, branch)?;
     let root = work_dir(args, context, &id)?;
+    let Given { agent_command, flags, set } = given(args)?;
     let started = SessionStarted {
         version: JOURNAL_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,9 +72,9 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
         agents: crew.infos.clone(),
         settings: context.settings(),
         prices: Some(price_list()),
-        agent_command: args.agent_cmd.clone(),
-        flags: remembered(args),
-        set: args.set.clone(),
+        agent_command,
+        flags,
+        set,
         notes: context.notes.clone(),
     };
     let dir = store.create(&id)?;
@@ -111,29 +112,27 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     let settings = Box::new(context.settings());
     let isolation = sandbox::in_force(crew.walled);
     let (agents, notes) = (crew.infos.clone(), context.notes.clone());
-    let job = Job::Resume { records: contents.records, settings, isolation, agents, notes };
+    let given = Box::new(given(args)?);
+    let job = Job::Resume { records: contents.records, settings, isolation, agents, notes, given };
     drive(context, args, Prepared { id: id.clone(), dir, journal, crew, root, base }, job)
 }
 
-/// Flags that say how a session runs, by their names.
-fn remembered(args: &RunArgs) -> BTreeMap<String, String> {
+/// What the next resume takes over: who works, and all settings in their order, those of earlier runs among them.
+fn given(args: &RunArgs) -> Result<Given, CliError> {
     let config = args.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
-    let given = [
+    let flags = [
         ("agent", args.agent.clone()),
-        ("jobs", args.jobs.clone()),
-        ("max-duration", args.max_duration.clone()),
-        ("max-tokens", args.max_tokens.clone()),
-        ("max-api-calls", args.max_api_calls.clone()),
-        ("max-cost", args.max_cost.clone()),
-        ("max-memory", args.max_memory.clone()),
         ("model", args.model.clone()),
         ("config", config.map(|path| path.display().to_string())),
-        ("require-gates", args.require_gates.then(|| "true".to_owned())),
     ];
-    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    Ok(Given {
+        agent_command: args.agent_cmd.clone(),
+        flags: flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
+        set: settings_given(args)?.iter().map(|change| format!("{}={}", change.key, change.value)).collect(),
+    })
 }
 
-/// The flags of a resume, with what the session itself remembers.
+/// The flags of a resume, with what the session's latest run was told.
 pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) -> RunArgs {
     let mut run = run.clone();
     let flag = |name: &str| started.flags.get(name).cloned();
@@ -144,6 +143,7 @@ pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) ->
         run.agent = flag("agent");
         run.agent_cmd = started.agent_command.clone();
     }
+    // Of journals that do not have these among the settings.
     run.jobs = run.jobs.or_else(|| flag("jobs"));
     run.max_duration = run.max_duration.or_else(|| flag("max-duration"));
     run.max_tokens = run.max_tokens.or_else(|| flag("max-tokens"));

@@ -55,6 +55,9 @@ fn agents(config: &Config) -> Option<Problem> {
             if !is_name(name) {
                 return Some(problem(key, NAME));
             }
+            if agent.repo_settings && !agent.protocol.has_repo_settings() {
+                return Some(problem(join(&key, "repo_settings"), no_repo_settings(agent.protocol)));
+            }
             if agent.command.as_deref().is_none_or(is_blank)
                 && !agent.only_prices()
                 && let Some(expected) = needed_command(agent.protocol)
@@ -73,6 +76,15 @@ fn needed_command(protocol: Protocol) -> Option<&'static str> {
         Protocol::Acp => Some("expected the program that speaks ACP, such as `my-agent --acp`; there is no usual one"),
         _ => None,
     }
+}
+
+/// Nothing of ours stands between a command and the repository; to accept the key would be to promise something.
+fn no_repo_settings(protocol: Protocol) -> String {
+    format!(
+        "agents of the protocol `{}` are kept from no settings of the repository, so there are none to let in; give the \
+         agent's `protocol` (`claude`, `codex`, `gemini`, `opencode`, `qwen` or `acp`), or leave the key out",
+        protocol.name()
+    )
 }
 
 /// Roles are compared without case, so that two of one name would be a guess.
@@ -211,6 +223,10 @@ mod tests {
         check(json!({"agents": {"x": {"protocol": "steps"}}}), None);
         check(json!({"agents": {"x": {"protocol": "claude"}}}), None);
         check(json!({"agents": {"x": {"protocol": "acp"}}}), Some("`agents.x.command`: expected the program that"));
+        check(json!({"agents": {"claude": {"repo_settings": true}}}), Some("`agents.claude.repo_settings`: agents"));
+        check(json!({"agents": {"x": {"protocol": "steps", "repo_settings": true}}}), Some("the protocol `steps`"));
+        check(json!({"agents": {"x": {"protocol": "command", "command": "a", "repo_settings": false}}}), None);
+        check(json!({"agents": {"x": {"protocol": "acp", "command": "a", "repo_settings": true}}}), None);
         check(json!({"agent": {"default": ""}}), Some("`agent.default`"));
         check(json!({"agent": {"roles": {"Docs": "a", "docs": "b"}}}), Some("`Docs` and `docs` are one role"));
     }

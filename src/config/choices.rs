@@ -194,6 +194,11 @@ impl Protocol {
         all.into_iter().find(|protocol| protocol.name() == name)
     }
 
+    /// True where its agents load settings of the repository by themselves, and can be kept from it.
+    pub fn has_repo_settings(self) -> bool {
+        !matches!(self, Self::Command | Self::Steps)
+    }
+
     /// As the configuration writes it.
     pub fn name(self) -> &'static str {
         match self {

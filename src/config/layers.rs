@@ -199,7 +199,7 @@ workspace: {setup: null, dir: auto, strategy: auto,
 policy: {allow: ["**"], test_removal: deny,
          protect: [".flow/**", ".github/**", .gitlab-ci.yml, Jenkinsfile, ".circleci/**", ".buildkite/**",
            azure-pipelines.yml, "**/.claude/**", "**/.mcp.json", "**/.codex/**", "**/.gemini/**", "**/.qwen/**",
-           "**/.opencode/**", "**/.cursor/**", "**/.agents/**", "**/AGENTS.md", "**/CLAUDE.md", "**/GEMINI.md"]}
+           "**/.opencode/**", "**/opencode.json*", "**/.cursor/**", "**/.agents/**", "**/AGENTS.md", "**/CLAUDE.md", "**/GEMINI.md"]}
 gateway: {enabled: true, upstream: {}, stall_seconds: 120}
 state: {remote: null}
 sandbox: {require: L1, network: inherit, env_pass: [], read: [], write: []}

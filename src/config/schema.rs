@@ -117,6 +117,8 @@ pub struct AgentConfig {
     pub model: Option<String>,
     /// Environment variables it gets besides the clean set.
     pub env_pass: Vec<String>,
+    /// True: the settings, hooks and servers that the repository holds for it are loaded.
+    pub repo_settings: bool,
     /// What its model costs.
     pub price: Option<Price>,
 }
@@ -271,7 +273,7 @@ pub struct Policy {
 }
 
 /// What decides about CI, and with it about the verdict: no task may touch it.
-const PROTECTED: [&str; 18] = [
+const PROTECTED: [&str; 19] = [
     ".flow/**",
     ".github/**",
     ".gitlab-ci.yml",
@@ -286,6 +288,7 @@ const PROTECTED: [&str; 18] = [
     "**/.gemini/**",
     "**/.qwen/**",
     "**/.opencode/**",
+    "**/opencode.json*",
     "**/.cursor/**",
     "**/.agents/**",
     "**/AGENTS.md",

@@ -8,6 +8,7 @@ use super::effect::EffectKey;
 use super::event::Event;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
+use super::ledger::OpenCall;
 use super::outcome::{Broken, Capture, Ended, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
@@ -50,7 +51,7 @@ impl State {
     }
 
     pub(super) fn resume(&mut self, event: &Event) {
-        let Event::Resumed { settings, isolation, agents, notes, .. } = event else { return };
+        let Event::Resumed { settings, isolation, agents, notes, given, .. } = event else { return };
         self.learn(agents, notes);
         // A rollback that was interrupted is still to be finished, and the run with it.
         if self.rolling_back.is_none() && !self.rolled_back {
@@ -61,6 +62,9 @@ impl State {
         self.broken = None;
         if let Some(started) = &mut self.started {
             started.settings = (**settings).clone();
+            if let Some(given) = given.as_deref().cloned() {
+                (started.agent_command, started.flags, started.set) = (given.agent_command, given.flags, given.set);
+            }
             // A session is as well isolated as its worst part.
             if let Some(level) = isolation.as_deref().filter(|level| strength(level) < strength(&started.isolation)) {
                 started.isolation = level.to_owned();
@@ -153,9 +157,10 @@ impl State {
                 let (task, attempt, call, ask) = (task.clone(), *attempt, *call, ask.clone());
                 self.waiting_calls.push(WaitingCall { task, attempt, call, ask });
             }
-            Event::CallStarted { task, attempt, call, model, reserved, .. } => {
+            Event::CallStarted { task, attempt, call, model, reserved, is_free, .. } => {
                 self.waiting_calls.retain(|waiting| waiting.call != *call);
-                self.ledger.start_call(task, *attempt, *call, *reserved);
+                let open = OpenCall { worst: *reserved, is_free: *is_free };
+                self.ledger.start_call(task, *attempt, *call, open);
                 self.latest_mut(task, |a| {
                     a.calls.start(*call, model, now_ms);
                     a.refused_calls = 0;

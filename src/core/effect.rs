@@ -12,7 +12,7 @@ use super::id::{Commit, GateName, TaskId};
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::{AgentInfo, SessionStarted};
+use super::session::{AgentInfo, Given, SessionStarted};
 use super::settings::Settings;
 
 /// Names one piece of work that is under way; at most one of each at a time.
@@ -214,6 +214,8 @@ pub enum Input {
         agents: Vec<AgentInfo>,
         /// Things the user should know from here on.
         notes: Vec<String>,
+        /// What it was told; none where that is as it was.
+        given: Option<Box<Given>>,
     },
     /// A running agent reported what it has used so far.
     Usage {

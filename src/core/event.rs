@@ -14,7 +14,7 @@ use super::id::{Commit, GateName, TaskId};
 use super::outcome::{Broken, Capture, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::{AgentInfo, Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
+use super::session::{AgentInfo, Given, Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
 use super::settings::Settings;
 use super::time::At;
 use super::verdict::Verdict;
@@ -56,6 +56,9 @@ pub enum Event {
         /// Things the user should know from here on.
         #[serde(default)]
         notes: Vec<String>,
+        /// What it was told, with what it took over; the next resume begins with that.
+        #[serde(default)]
+        given: Option<Box<Given>>,
     },
     /// A phase began.
     PhaseStarted {
@@ -140,6 +143,9 @@ pub enum Event {
         reserved: Reservation,
         /// Cap of its output, tokens.
         max_output_tokens: u64,
+        /// True where its price is known, and nothing.
+        #[serde(default)]
+        is_free: bool,
     },
     /// A call of a model API was not let out.
     CallRefused {

@@ -15,8 +15,17 @@ pub struct Lease {
     pub counted: Usage,
     /// What the agent says.
     pub reported: Usage,
-    /// Calls under way, by number, at their worst case.
-    pub calls: BTreeMap<u64, Spend>,
+    /// Calls under way, by number.
+    pub calls: BTreeMap<u64, OpenCall>,
+}
+
+/// A call under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenCall {
+    /// Its worst case.
+    pub worst: Spend,
+    /// Its price is known, and nothing.
+    pub is_free: bool,
 }
 
 impl Lease {
@@ -27,7 +36,7 @@ impl Lease {
 
     /// Used, and what calls under way may still take.
     pub(super) fn out(&self) -> Spend {
-        self.calls.values().fold(self.used().spend(), |sum, call| sum.plus(*call))
+        self.calls.values().fold(self.used().spend(), |sum, call| sum.plus(call.worst))
     }
 }
 
@@ -77,10 +86,10 @@ impl Ledger {
     }
 
     /// A call is let out: until it ends it counts at its worst case.
-    pub fn start_call(&mut self, task: &TaskId, attempt: u32, call: u64, worst: Spend) {
+    pub fn start_call(&mut self, task: &TaskId, attempt: u32, call: u64, open: OpenCall) {
         self.change(task, attempt, |lease| {
             lease.counted.source = UsageSource::Gateway;
-            lease.calls.insert(call, worst);
+            lease.calls.insert(call, open);
         });
     }
 
@@ -97,8 +106,8 @@ impl Ledger {
     /// Returns what was used.
     pub fn close(&mut self, task: &TaskId, attempt: u32) -> Usage {
         let Some(mut lease) = self.leases.remove(&(task.clone(), attempt)) else { return Usage::default() };
-        for worst in std::mem::take(&mut lease.calls).into_values() {
-            lease.counted = lease.counted.plus(lost_call(worst));
+        for call in std::mem::take(&mut lease.calls).into_values() {
+            lease.counted = lease.counted.plus(lost_call(call));
         }
         let used = lease.used();
         self.settled = self.settled.plus(used.spend());
@@ -113,14 +122,14 @@ impl Ledger {
 }
 
 /// A call whose end nobody saw. Which part of it was output is not known; all of it counts. Where no cost was set aside
-/// none was known.
-fn lost_call(worst: Spend) -> Usage {
+/// none was known, unless it is known to be nothing.
+fn lost_call(OpenCall { worst, is_free }: OpenCall) -> Usage {
     Usage {
         output_tokens: worst.tokens,
         estimated_tokens: worst.tokens,
         api_calls: worst.api_calls,
         cost_microusd: worst.cost_microusd,
-        unpriced_calls: if worst.cost_microusd == 0 { worst.api_calls } else { 0 },
+        unpriced_calls: if worst.cost_microusd == 0 && !is_free { worst.api_calls } else { 0 },
         source: UsageSource::Gateway,
         ..Usage::default()
     }
@@ -132,6 +141,10 @@ mod tests {
 
     fn tokens(n: u64) -> Spend {
         Spend { tokens: n, ..Spend::default() }
+    }
+
+    fn open(worst: Spend) -> OpenCall {
+        OpenCall { worst, is_free: false }
     }
 
     fn reported(input_tokens: u64, output_tokens: u64) -> Usage {
@@ -178,7 +191,7 @@ mod tests {
     #[test]
     fn a_call_counts_at_its_worst_until_it_ends() {
         let (mut ledger, task) = with_lease(10);
-        ledger.start_call(&task, 1, 7, tokens(500));
+        ledger.start_call(&task, 1, 7, open(tokens(500)));
         assert_eq!((ledger.used().tokens, ledger.out().tokens, ledger.committed().tokens), (0, 500, 500));
         ledger.end_call(&task, 1, 7, counted(120));
         ledger.end_call(&task, 1, 7, counted(120));
@@ -189,7 +202,7 @@ mod tests {
     fn what_the_gateway_counts_beats_what_the_agent_says() {
         let (mut ledger, task) = with_lease(0);
         ledger.report(&task, 1, reported(9000, 0));
-        ledger.start_call(&task, 1, 1, tokens(50));
+        ledger.start_call(&task, 1, 1, open(tokens(50)));
         ledger.end_call(&task, 1, 1, counted(40));
         assert_eq!(ledger.close(&task, 1).tokens(), 40);
     }
@@ -197,10 +210,11 @@ mod tests {
     #[test]
     fn a_call_that_nobody_saw_end_costs_its_worst_case() {
         let (mut ledger, task) = with_lease(0);
-        ledger.start_call(&task, 1, 1, Spend { cost_microusd: 7, api_calls: 1, ..tokens(50) });
-        ledger.start_call(&task, 1, 2, Spend { api_calls: 1, ..tokens(20) });
+        ledger.start_call(&task, 1, 1, open(Spend { cost_microusd: 7, api_calls: 1, ..tokens(50) }));
+        ledger.start_call(&task, 1, 2, open(Spend { api_calls: 1, ..tokens(20) }));
+        ledger.start_call(&task, 1, 3, OpenCall { is_free: true, ..open(Spend { api_calls: 1, ..tokens(5) }) });
         let used = ledger.close(&task, 1);
-        assert_eq!((used.tokens(), used.estimated_tokens, ledger.used().tokens), (70, 70, 70));
+        assert_eq!((used.tokens(), used.estimated_tokens, ledger.used().tokens), (75, 75, 75));
         assert_eq!((used.cost_microusd, used.unpriced_calls), (7, 1));
     }
 }

@@ -51,8 +51,8 @@ pub use prd::{
 };
 pub use recovery::Strategy;
 pub use session::{
-    AgentApi, AgentInfo, Phase, PrdSummary, PriceList, RequirementSummary, RoundPurpose, SessionStarted, StopCause,
-    TaskStatus, Waiting,
+    AgentApi, AgentInfo, Given, Phase, PrdSummary, PriceList, RequirementSummary, RoundPurpose, SessionStarted,
+    StopCause, TaskStatus, Waiting,
 };
 pub use settings::{
     CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnknownCost, UnverifiedMode, same_role,

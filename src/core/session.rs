@@ -61,6 +61,9 @@ pub struct AgentInfo {
     /// Where the gateway passes its calls on to. Empty: nobody counts them.
     #[serde(default)]
     pub apis: Vec<AgentApi>,
+    /// True where the settings, hooks and servers that the repository holds for it are loaded.
+    #[serde(default)]
+    pub repo_settings: bool,
 }
 
 /// An API that an agent reaches through the gateway.
@@ -79,11 +82,12 @@ impl AgentInfo {
     pub fn in_words(&self) -> String {
         let named =
             if self.name == self.protocol { self.name.clone() } else { format!("{} ({})", self.name, self.protocol) };
-        match (&self.version, self.tested) {
+        let found = match (&self.version, self.tested) {
             (Some(version), true) => format!("{named} {version}"),
             (Some(version), false) => format!("{named} {version}, a version that maestro-ci was not tested with"),
             (None, _) => named,
-        }
+        };
+        if self.repo_settings { format!("{found}, with the repository's settings") } else { found }
     }
 }
 
@@ -134,11 +138,22 @@ pub struct SessionStarted {
     /// Flags that a resume takes over where it is not given others, by their names.
     #[serde(default)]
     pub flags: BTreeMap<String, String>,
-    /// `--set` of the run, for resume.
+    /// Settings of the run, `key=value`, for resume.
     #[serde(default)]
     pub set: Vec<String>,
     /// Things the user should know before anything runs.
     pub notes: Vec<String>,
+}
+
+/// What a run was told, as far as the next resume takes it over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Given {
+    /// The command of a `command` agent.
+    pub agent_command: Option<String>,
+    /// Flags that are no settings, by their names.
+    pub flags: BTreeMap<String, String>,
+    /// Settings, `key=value`, in the order in which they were made; later ones win.
+    pub set: Vec<String>,
 }
 
 /// The phases of a run.

@@ -30,9 +30,10 @@ pub fn step(state: &State, at: At, input: Input) -> Vec<Event> {
             Event::PhaseStarted { phase: Phase::TaskGeneration },
             Event::Planned { plan },
         ],
-        Input::Resumed { lost, settings, isolation, agents, notes } => {
+        Input::Resumed { lost, settings, isolation, agents, notes, given } => {
             let follow_up: Vec<Event> = lost.iter().map(take_up_again).collect();
-            let mut events = vec![Event::Resumed { lost, settings, isolation: Some(isolation), agents, notes }];
+            let isolation = Some(isolation);
+            let mut events = vec![Event::Resumed { lost, settings, isolation, agents, notes, given }];
             events.extend(follow_up);
             events
         }
@@ -128,7 +129,8 @@ pub(super) fn decided(state: &State, settings: &Settings, asked: &WaitingCall) -
     match grant::ask(state, settings, &task, attempt, ask) {
         Answer::Waits => None,
         Answer::Granted(Grant { reserved, max_output_tokens }) => {
-            Some(vec![Event::CallStarted { task, attempt, call, model, reserved, max_output_tokens }])
+            let is_free = ask.price.is_some() && reserved.cost_microusd == 0;
+            Some(vec![Event::CallStarted { task, attempt, call, model, reserved, max_output_tokens, is_free }])
         }
         Answer::Refused(refusal) => {
             let stop = little_is_left(state, settings, &refusal);

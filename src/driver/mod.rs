@@ -20,8 +20,8 @@ pub use world::{Hired, World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
-    AgentInfo, At, Broken, Effect, EffectKey, Event, Illegal, Input, LostEffect, Outcome, Plan, Record, SessionStarted,
-    Settings, State, Verdict, step,
+    AgentInfo, At, Broken, Effect, EffectKey, Event, Given, Illegal, Input, LostEffect, Outcome, Plan, Record,
+    SessionStarted, Settings, State, Verdict, step,
 };
 use crate::git::patience;
 use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
@@ -70,6 +70,8 @@ pub enum Job {
         agents: Vec<AgentInfo>,
         /// Things the user should know from here on.
         notes: Vec<String>,
+        /// What the next resume begins with.
+        given: Box<Given>,
     },
 }
 
@@ -141,14 +143,15 @@ impl Driver {
     fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
         match job {
             Job::Start(started, plan) => Ok(Input::Start(started, plan)),
-            Job::Resume { records, settings, isolation, agents, notes } => {
+            Job::Resume { records, settings, isolation, agents, notes, given } => {
                 for record in &records {
                     self.state.apply(record)?;
                     self.console.lines(&self.state, record);
                 }
                 self.records = records;
                 self.clock = Clock::start(self.state.at.elapsed_ms);
-                Ok(Input::Resumed { lost: self.lost(), settings, isolation, agents, notes })
+                let (lost, given) = (self.lost(), Some(given));
+                Ok(Input::Resumed { lost, settings, isolation, agents, notes, given })
             }
         }
     }

@@ -333,9 +333,8 @@ fn a_cancelled_run_ends_its_agent_in_the_middle_of_a_call_and_keeps_the_books() 
     check_bounds(&report, &world.count("loop"));
 }
 
-#[test]
-fn killed_in_the_middle_of_a_call_it_goes_on_and_counts_the_lost_call_at_its_worst() {
-    let world = World::new("").with(&CLAUDE, "slow-200");
+/// Kills maestro-ci in the middle of a call, and resumes.
+fn resumed_after_a_lost_call(world: &World) {
     let mut child = world.env.command(&world.args(&CLAUDE, &[])).spawn().unwrap();
     wait_until("a call under way", Duration::from_secs(20), || world.server.total().open == 1);
     child.kill().unwrap();
@@ -343,6 +342,22 @@ fn killed_in_the_middle_of_a_call_it_goes_on_and_counts_the_lost_call_at_its_wor
     wait_until("the end of every process", Duration::from_secs(2) + SLACK, || world.env.processes().is_empty());
     let run = world.env.run(&["resume"]).exits(0).says("Going on with session");
     world.env.check_run(&run);
+}
+
+#[test]
+fn a_lost_call_of_a_model_that_costs_nothing_leaves_no_cost_unknown() {
+    let price = "agents.claude.price={input: 0, output: 0}";
+    let world = World::new("").with(&CLAUDE, "slow-200").set(price);
+    resumed_after_a_lost_call(&world);
+    let budget = &world.env.report()["budget"];
+    assert!(budget["estimated_tokens"].as_u64().unwrap() > 0, "{budget}");
+    assert_eq!((&budget["cost_microusd"]["used"], &budget["unpriced_calls"]), (&0.into(), &0.into()), "{budget}");
+}
+
+#[test]
+fn killed_in_the_middle_of_a_call_it_goes_on_and_counts_the_lost_call_at_its_worst() {
+    let world = World::new("").with(&CLAUDE, "slow-200");
+    resumed_after_a_lost_call(&world);
     let (report, count) = (world.env.report(), world.count("slow-200"));
     assert_eq!(words(&report, "strategy"), ["first", "requeue"]);
     let lost = &attempts(&report, 0)[0];

@@ -75,6 +75,59 @@ fn leaked(world: &World) -> Value {
     serde_json::from_str(&world.env.show("maestro/feature", "leak.json").unwrap()).unwrap()
 }
 
+// --- the repository's settings ---
+
+/// Arguments and variables with which an agent leaves them alone, and those with which it trusts the checkout.
+fn about_the_repository(agent: &str) -> (&[&str], &[&str]) {
+    match agent {
+        "claude" => (&["--setting-sources", "--strict-mcp-config"], &[]),
+        "codex" => (&["--ignore-rules"], &["--trust", "--dangerously-bypass-hook-trust"]),
+        "gemini" => (&[], &["GEMINI_CLI_TRUST_WORKSPACE=true"]),
+        "opencode" => (&["--pure", "OPENCODE_PURE=1", "OPENCODE_DISABLE_PROJECT_CONFIG=1"], &[]),
+        "qwen" => (&["--safe-mode", "QWEN_CODE_SAFE_MODE=1"], &[]),
+        _ => (&["OPENCODE_DISABLE_PROJECT_CONFIG=1", "QWEN_CODE_SAFE_MODE=1"], &["GEMINI_CLI_TRUST_WORKSPACE=true"]),
+    }
+}
+
+#[test]
+fn the_repositorys_settings_are_let_in_by_the_configuration_alone() {
+    each(&CLIS, |cli| {
+        for is_let_in in [false, true] {
+            let cli = &Cli { entry: None, ..*cli };
+            let command = if cli.name == "acp" { "command: claude-agent-acp, " } else { "" };
+            let entry = format!("{{protocol: {}, {command}repo_settings: {is_let_in}}}", cli.name);
+            let world = World::new(",leak=nothing");
+            world.env.write(".flow/maestro/config.yaml", &format!("agents:\n  {}: {entry}\n", cli.name));
+            world.env.commit("configuration");
+            let world = world.with(cli, "ok");
+            world.run(cli, &[]).exits(0);
+            let leak = leaked(&world);
+            let arguments = leak["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned());
+            let variables = leak["env"].as_object().unwrap().iter();
+            let variables = variables.map(|(name, value)| format!("{name}={}", value.as_str().unwrap()));
+            let words: Vec<String> = arguments.chain(variables).collect();
+            let has = |word: &str| words.iter().any(|own| own == word);
+            let (alone, trusted) = about_the_repository(cli.name);
+            assert!(alone.iter().all(|word| has(word) != is_let_in), "{}, {is_let_in}: {words:?}", cli.name);
+            assert!(trusted.iter().all(|word| has(word) == is_let_in), "{}, {is_let_in}: {words:?}", cli.name);
+            let report = world.env.report();
+            assert_eq!(report["agents"][0]["repo_settings"], is_let_in);
+            check_books(&report, &world.count("ok"));
+        }
+    });
+}
+
+#[test]
+fn check_says_whose_settings_of_the_repository_are_loaded_and_a_command_has_none() {
+    let entry = "agents.claude={protocol: claude, repo_settings: true}";
+    let world = World::new("").with(&CLAUDE, "ok").set(entry);
+    let check = world.env.run(&[&["check"][..], &world.args(&CLAUDE, &[])].concat()).exits(0);
+    check.prints("claude loads the settings, hooks and servers of the repository");
+    let wrong = ["--set", "agents.own={protocol: command, command: cat, repo_settings: true}"];
+    let check = world.env.run(&[&["check"][..], &world.args(&CLAUDE, &wrong)].concat()).exits(2);
+    check.says("agents of the protocol `command` are kept from no settings of the repository");
+}
+
 #[test]
 fn without_the_gateway_an_agent_has_the_key_and_its_word_is_all_there_is() {
     each(&[CLAUDE, GEMINI, QWEN], |cli| {

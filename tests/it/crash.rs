@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::env::{Env, prd, wait_until};
+use crate::env::{Env, end_of, prd, wait_until};
 
 /// Reports what it uses, works for a time that depends on its task, notes outside of the workspace that it ran.
 const AGENT: &str = r#"
@@ -203,6 +203,41 @@ fn sigint_ends_in_order_although_the_agent_ignores_signals() {
         let run = env.run_prd("echo done > \"$MAESTRO_TASK.txt\"", &["--fresh"]).exits(0);
         env.check_run(&run);
     }
+}
+
+/// A git that hangs where it packs what is integrated, as long as the file `hang` is there; its pid goes to `hangs`.
+const HANGING_GIT: &str = r#"#!/bin/sh
+case "$*" in *pack-objects*) [ -e "DIR/hang" ] && { echo $$ > "DIR/hangs"; exec sleep 60; } ;; esac
+PATH=USUAL_PATH
+exec git "$@"
+"#;
+
+#[test]
+fn what_does_not_answer_to_a_signal_is_left_to_itself_and_a_resume_does_it_again() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "first")]));
+    env.commit("prd");
+    let git = HANGING_GIT.replace("DIR", &env.path("").display().to_string());
+    let git = git.replace("USUAL_PATH", &format!("'{}'", std::env::var("PATH").unwrap()));
+    env.script("bin/git", &git);
+    fs::write(env.path("hang"), "").unwrap();
+    let agent = r#"echo '{"usage":{"input_tokens":70}}'; echo x > x"#;
+    let child = env.command(&["--prd", "prd.md", "--agent-cmd", agent]).spawn().unwrap();
+    let pid = || fs::read_to_string(env.path("hangs")).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
+    wait_until("git to hang", Duration::from_secs(20), || pid().is_some());
+    let signalled = Instant::now();
+    signal(&child, "-TERM");
+    let run = end_of(child, signalled, Duration::from_secs(12));
+    Command::new("kill").args(["-KILL", &pid().unwrap().to_string()]).status().unwrap();
+    let run = run.exits(143).says("has not ended 6 s after the signal and is left to itself");
+    assert!(run.took > Duration::from_secs(6), "it had its time: {:?}", run.took);
+    let report = env.report();
+    let attempt = &report["tasks"][0]["attempts"][0];
+    assert_eq!((&attempt["fault"]["class"], &attempt["fault"]["reason"]), (&"lost".into(), &"stopped".into()));
+    assert_eq!((&report["resumable"], &attempt["usage"]["input_tokens"]), (&true.into(), &70.into()));
+    fs::remove_file(env.path("hang")).unwrap();
+    let run = env.run(&["resume", "--allow-unsandboxed"]).exits(0);
+    env.check_run(&run);
 }
 
 #[test]

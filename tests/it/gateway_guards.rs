@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::agent_world::{self, REAL_KEY, attempt};
 use crate::env::wait_until;
-use crate::gateway_world::{ANTHROPIC, Budget, CHAT, DIALECTS, PATIENCE, World, all, send};
+use crate::gateway_world::{ANTHROPIC, Budget, CHAT, DIALECTS, PATIENCE, World, all, post_in_chunks, send};
 use crate::upstream::{INPUT, Manner, Server};
 
 const ONE_TRY: [&str; 2] = ["--set", "error_recovery.max_retry_attempts=0"];
@@ -178,6 +178,26 @@ fn an_agent_that_asks_for_everything_at_once_waits_for_itself() {
     drop(open);
     wait_until("their ends", PATIENCE, || world.ends().len() == 32);
     assert_eq!(send(&format!("{}/openai/v1/files", world.access.base_url), "GET", "", "").read().status, 404);
+}
+
+#[test]
+fn memory_is_given_back_after_bodies_of_unknown_length() {
+    let (server, patience) = (Server::that(Manner::Well), Duration::from_secs(2));
+    // An attempt's own memory is that of one request of the largest size.
+    let world = World::with(&server.url, patience, all());
+    let url = format!("{}{}", world.access.base_url, (CHAT.path)(false));
+    let mut body = (CHAT.body)(false);
+    body["messages"][0]["content"] = "x".repeat(40_000).into();
+    for n in 0..8 {
+        assert_eq!(post_in_chunks(&url, body.to_string().as_bytes()).status, 200, "call {n}");
+    }
+    // All together have 256 MiB.
+    let world = World::sized(&server.url, patience, 64 << 20, all());
+    let url = format!("{}/anthropic/v1/messages/count_tokens", world.access.base_url);
+    let body = vec![b'x'; 60 << 20];
+    for n in 0..5 {
+        assert_eq!(post_in_chunks(&url, &body).status, 200, "count {n}");
+    }
 }
 
 #[test]

@@ -50,6 +50,11 @@ impl World {
     }
 
     pub fn with(url: &str, stall: Duration, budget: Budget) -> Self {
+        Self::sized(url, stall, 1 << 16, budget)
+    }
+
+    /// With requests of so many bytes at most.
+    pub fn sized(url: &str, stall: Duration, max_request_bytes: u64, budget: Budget) -> Self {
         let told = Arc::new(Mutex::new(Vec::new()));
         let (send, asks) = mpsc::channel();
         let record = Arc::clone(&told);
@@ -59,7 +64,7 @@ impl World {
                 send.send((call, ask)).unwrap();
             }
         };
-        let options = Options { stall, max_response_bytes: 1 << 20, max_request_bytes: 1 << 16 };
+        let options = Options { stall, max_response_bytes: 1 << 20, max_request_bytes };
         let gateway = Arc::new(Gateway::start(options, Arc::new(tell)).unwrap());
         let answering = Arc::downgrade(&gateway);
         thread::spawn(move || {
@@ -134,13 +139,29 @@ pub struct Answer {
 pub struct Sent(TcpStream);
 
 pub fn send(url: &str, method: &str, headers: &str, body: &str) -> Sent {
+    begin(url, method, &format!("content-length: {}\r\n{headers}", body.len()), body)
+}
+
+/// The head and the beginning of a body, in one piece.
+fn begin(url: &str, method: &str, headers: &str, body: &str) -> Sent {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
-    let length = body.len();
-    let head = format!("{method} /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n{headers}\r\n");
+    let head = format!("{method} /{path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
     stream.write_all((head + body).as_bytes()).unwrap();
     Sent(stream)
+}
+
+/// A request without a length: nobody knows how much will come.
+pub fn post_in_chunks(url: &str, body: &[u8]) -> Answer {
+    let Sent(mut stream) = begin(url, "POST", "transfer-encoding: chunked\r\n", "");
+    for chunk in body.chunks(1 << 20) {
+        stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).unwrap();
+        stream.write_all(chunk).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    Sent(stream).read()
 }
 
 impl Sent {

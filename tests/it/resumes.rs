@@ -28,6 +28,42 @@ fn a_resume_keeps_the_limits_and_settings_it_is_not_told_to_change() {
     assert_eq!(report["budget"]["cost_microusd"]["used"], 1_000_000 * attempts.count() as u64);
 }
 
+/// The limit on cost that a bare resume stops at.
+#[track_caller]
+fn limit_of_a_bare_resume(env: &Env) -> u64 {
+    env.run(&["resume", "--allow-unsandboxed"]).exits(5);
+    env.report()["budget"]["cost_microusd"]["limit"].as_u64().unwrap()
+}
+
+#[test]
+fn what_the_latest_run_was_told_holds_for_the_next_resume() {
+    let env = Env::new();
+    let chain: Vec<(String, String)> =
+        (1..=7).map(|n| (format!("FR-{n}"), format!("part {n}, after FR-{}", n - 1))).collect();
+    let mut chain: Vec<(&str, &str)> = chain.iter().map(|(id, text)| (id.as_str(), text.as_str())).collect();
+    chain[0].1 = "part 1";
+    env.write("prd.md", &prd(&chain));
+    env.commit("prd");
+    // Each attempt costs a dollar; the one that crosses the limit may have done its work all the same.
+    let agent = "echo '{\"usage\":{\"cost_usd\":1}}'; echo x > $MAESTRO_TASK.txt";
+    let run = |cost: &str| {
+        let set = "error_recovery.max_retry_attempts=1";
+        env.run_prd(agent, &["--max-cost", cost, "--set", set, "-j1"]).exits(5);
+    };
+    let resume = |more: [&str; 2]| env.run(&["resume", "--allow-unsandboxed", more[0], more[1]]);
+    run("1.5usd");
+    resume(["--max-cost", "2.5"]).exits(5);
+    assert_eq!(limit_of_a_bare_resume(&env), 2_500_000);
+    resume(["--set", "resource_limits.max_cost_usd=3.5"]).exits(5);
+    assert_eq!(limit_of_a_bare_resume(&env), 3_500_000);
+    resume(["--max-cost", "4.5"]).exits(5);
+    assert_eq!(limit_of_a_bare_resume(&env), 4_500_000);
+    run("5.5");
+    assert_eq!(limit_of_a_bare_resume(&env), 5_500_000);
+    let run = resume(["--max-cost", "50"]).exits(0);
+    env.check_run(&run);
+}
+
 /// Runs the command that the final report names, and nothing else.
 #[track_caller]
 fn follow_the_advice(mut env: Env) -> String {

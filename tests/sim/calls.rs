@@ -217,6 +217,41 @@ fn an_agent_that_never_stops_asking_is_ended_and_its_task_parked_at_the_limit() 
 }
 
 #[test]
+fn a_call_that_is_let_out_ends_the_count_of_refused_ones() {
+    let mut bench = Bench::new(Budget::default(), Budget { max_tokens: Some(1000), ..Budget::default() });
+    let call = |input| Call { task: 0, input, output: 10, uses: 10, ends_at_once: true };
+    let is_stopping = |bench: &Bench| bench.state.latest(&"T-1".into()).unwrap().stopping;
+    for round in 0..3 {
+        for number in 1..=40 {
+            bench.ask(100 * round + number, &call(5000));
+        }
+        bench.ask(100 * round + 50, &call(100));
+        bench.end();
+        assert!(!is_stopping(&bench), "it works, and asks for too much now and then");
+    }
+    for number in 1..=41 {
+        bench.ask(1000 + number, &call(5000));
+    }
+    assert!(is_stopping(&bench));
+}
+
+#[test]
+fn what_an_attempt_used_before_its_effect_broke_counts() {
+    let mut bench = Bench::new(Budget::default(), Budget::default());
+    for number in [1, 2] {
+        bench.ask(number, &Call { task: 0, input: 100, output: 10, uses: 50, ends_at_once: true });
+    }
+    bench.end();
+    let (agent, message) = (EffectKey::RunAgent { task: "T-1".into(), attempt: 1 }, "no pipe".to_owned());
+    bench.input(Input::Done(agent, Outcome::Broken(Broken { message, critical: false })));
+    let used = bench.state.tasks[&TaskId::new("T-1")].attempts[0].usage;
+    // Half of the first one; of the second one nobody saw the end.
+    assert_eq!((used.tokens(), used.estimated_tokens, used.api_calls), (55 + 110, 110, 2));
+    assert_eq!(bench.state.ledger.used().tokens, used.tokens());
+    assert_eq!(bench.fault("T-1").reason, "broken");
+}
+
+#[test]
 fn an_agent_that_never_stops_asking_for_what_has_no_price_is_ended_too() {
     let budget = Budget { max_cost_microusd: Some(1_000_000), ..Budget::default() };
     let mut bench = Bench::new(budget, Budget::default());

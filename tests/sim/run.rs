@@ -72,7 +72,8 @@ impl Sim {
         let mut settings = self.state.settings().unwrap().clone();
         settings.budget = budget;
         let (settings, isolation) = (Box::new(settings), "L0".to_owned());
-        self.drive(Input::Resumed { lost, settings, isolation, agents: Vec::new(), notes: Vec::new() })
+        let (agents, notes) = (Vec::new(), Vec::new());
+        self.drive(Input::Resumed { lost, settings, isolation, agents, notes, given: None })
     }
 
     fn at(&self) -> At {

@@ -19,9 +19,9 @@ FLAGS = {
                "--output-format --permission-mode --model --setting-sources --max-turns --max-budget-usd --agents "
                "--append-system-prompt --append-system-prompt-file --system-prompt --json-schema --allowedTools "
                "--disallowedTools --tools --settings --mcp-config --add-dir --session-id --fallback-model --effort",
-               "-p|--print --output-format=stream-json --verbose --strict-mcp-config"),
+               "-p|--print --output-format=stream-json --verbose"),
     "codex": ("--json --skip-git-repo-check --ephemeral --dangerously-bypass-approvals-and-sandbox --full-auto "
-              "--ignore-user-config --ignore-rules",
+              "--ignore-user-config --ignore-rules --trust --dangerously-bypass-hook-trust",
               "-c --config -m --model -s --sandbox --output-schema -o --output-last-message -C --cd --add-dir --color "
               "-p --profile --enable --disable",
               "--json --skip-git-repo-check --dangerously-bypass-approvals-and-sandbox|--sandbox|-s"),

@@ -69,7 +69,7 @@ def invalid_utf8(_):
 
 
 def leak(mark):
-    """Says its own environment, and where in /proc it finds words that begin with the mark. Nothing else is kept."""
+    """Says its own arguments and environment, and where in /proc it finds words that begin with the mark. Nothing else is kept."""
     pattern, found = re.compile(re.escape(mark or "canary").encode() + rb"[\w.-]*"), []
     for place in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
         try:
@@ -82,7 +82,7 @@ def leak(mark):
         memory_opens = True
     except OSError:
         memory_opens = False
-    said = {"env": dict(os.environ), "found": found, "parent_memory_opens": memory_opens}
+    said = {"argv": sys.argv[1:], "env": dict(os.environ), "found": found, "parent_memory_opens": memory_opens}
     print(json.dumps(said), file=sys.stderr)
     note("leak", said)
 

@@ -63,7 +63,7 @@ step scripts
 cache=$(mktemp -d)
 trap 'rm -rf "$cache"' EXIT
 PYTHONPYCACHEPREFIX=$cache python3 -m compileall -q ci tests
-for script in ci/*.sh; do
+for script in ci/*.sh ci/*/*.sh; do
     bash -n "$script"
 done
 

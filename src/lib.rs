@@ -4,7 +4,7 @@
 //!
 //! * [`cli`] turns flags into requests and results into text and exit codes.
 //! * [`driver`] is the loop: input, step, append and sync, apply, start effects.
-//! * [`agent`], [`gateway`], [`workspace`], [`gate`], [`report`] each do one kind of work for it.
+//! * [`agent`], [`gateway`], [`workspace`], [`gate`], [`forge`], [`report`] each do one kind of work for it.
 //! * [`plan`] makes a plan of a PRD; [`journal`] keeps what happened.
 //! * [`prd`] and [`config`] read what people write.
 //! * [`git`], [`sandbox`], [`text`] wrap git, processes and untrusted text.
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod driver;
+pub mod forge;
 pub mod gate;
 pub mod gateway;
 pub mod git;

@@ -6,14 +6,14 @@ use super::context::{Context, check_isolation};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
 use super::prices::price_in_words;
-use super::{output, prove, start};
+use super::{output, outputs, prove};
 use crate::agent::Probe;
 use crate::core::{AgentInfo, Verdict};
 use crate::sandbox;
 use crate::text::count;
 
 pub fn check(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
-    start::check_report_paths(args)?;
+    outputs::check(args)?;
     let context = Context::load(global, args)?;
     let walls = check_isolation(&context.config, args.allow_unsandboxed);
     let staff = context.crew.clone().and_then(|crew| {

@@ -272,6 +272,10 @@ pub fn settings_given(args: &RunArgs) -> Result<Vec<Override>, CliError> {
         args.max_cost.as_deref().map(|t| units::usd(t).map(|n| format!("{n:?}"))),
     )?;
     add("--max-memory", "resource_limits.task.max_memory_bytes", number(units::bytes, &args.max_memory))?;
+    let comment = args.forge.comment.map(|comment| Ok(serde_json::json!(comment).to_string().replace('"', "")));
+    add("--comment", "forge.comment", comment)?;
+    add("--checks", "forge.checks", args.forge.checks.then(|| Ok("true".to_owned())))?;
+    add("--open-pr", "forge.open_pr", args.forge.open_pr.then(|| Ok("true".to_owned())))?;
     add("--require-gates", "validation.require_gates", args.require_gates.then(|| Ok("true".to_owned())))?;
     for set in &args.set {
         list.push(config::parse_set(set)?);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::context::check_isolation;
 use super::error::CliError;
 use super::flags::{DemoArgs, Global, RunArgs};
+use super::flags_forge::ForgeArgs;
 use super::{output, run, session};
-use crate::config::{self, Config};
+use crate::config::{self, Comment, Config};
 use crate::core::Verdict;
 use crate::git::Git;
 use crate::journal::make_dir;
@@ -27,12 +28,13 @@ pub fn demo(global: &Global, args: &DemoArgs) -> Result<Verdict, CliError> {
     let dir = directory(args)?;
     write_example(&dir)?;
     output::log_line(&format!("[Maestro] The example repository is {}", dir.display()));
-    let global =
-        Global { repo: Some(dir.clone()), verbose: global.verbose, quiet: global.quiet, log_format: global.log_format };
+    let global = Global { repo: Some(dir.clone()), ..global.clone() };
     let run_args = RunArgs {
         prd: Some(dir.join("docs/prd.md")),
         allow_unsandboxed: args.allow_unsandboxed,
         work_dir: Some(work_dir(&dir)),
+        // An example is no news for the pull request of a job that tries it.
+        forge: ForgeArgs { comment: Some(Comment::Never), ..ForgeArgs::default() },
         ..RunArgs::default()
     };
     let verdict = run::run(&global, &run_args)?;

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::flags_forge::{ForgeArgs, PublishArgs};
+use super::flags_init::InitArgs;
+use super::flags_output::OutputArgs;
+
 /// Exit codes, as `--help` shows them; a test holds them against the enum.
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,8 +54,12 @@ pub enum Command {
     Approve(ApproveArgs),
     /// Remove old sessions and their workspaces
     Clean(CleanArgs),
+    /// Tell the forge of a finished run: comment, check, pull request
+    Publish(PublishArgs),
     /// A complete run on an embedded example; needs no key and no network
     Demo(DemoArgs),
+    /// Write a configuration, a PRD's draft and a pipeline for CI, filled in from the repository
+    Init(InitArgs),
     /// Query a session's journal
     Log(LogArgs),
     /// Print a JSON Schema
@@ -64,7 +72,7 @@ pub enum Command {
 }
 
 /// Flags that every subcommand takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The repository [default: the one around the current directory]
     #[arg(long, global = true, value_name = "DIR", env = "MAESTRO_CI_REPO")]
@@ -78,6 +86,9 @@ pub struct Global {
     /// Form of the diagnostic log
     #[arg(long, global = true, value_enum, default_value = "text", env = "MAESTRO_CI_LOG_FORMAT")]
     pub log_format: LogFormat,
+    /// How the log looks.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Form of the diagnostic log.
@@ -132,6 +143,15 @@ pub struct RunArgs {
     /// Write the Markdown report here, too
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_MARKDOWN")]
     pub markdown: Option<PathBuf>,
+    /// Write the HTML report here, too: one file to read in a browser
+    #[arg(long, value_name = "FILE", env = "MAESTRO_CI_HTML")]
+    pub html: Option<PathBuf>,
+    /// Write the findings as SARIF here, for code scanning
+    #[arg(long, value_name = "FILE", env = "MAESTRO_CI_SARIF")]
+    pub sarif: Option<PathBuf>,
+    /// Write verdict, branch and spend as variables here, for GitLab's `artifacts:reports:dotenv`
+    #[arg(long, value_name = "FILE", env = "MAESTRO_CI_DOTENV")]
+    pub dotenv: Option<PathBuf>,
     /// Configuration file [default: .flow/maestro/config.yaml of the base commit]
     #[arg(long, value_name = "FILE", env = "MAESTRO_CI_CONFIG")]
     pub config: Option<PathBuf>,
@@ -168,6 +188,9 @@ pub struct RunArgs {
     /// Start anew although an unfinished session could go on
     #[arg(long, env = "MAESTRO_CI_FRESH")]
     pub fresh: bool,
+    /// What is told to the forge
+    #[command(flatten)]
+    pub forge: ForgeArgs,
 }
 
 /// Flags of `plan`.
@@ -241,6 +264,12 @@ pub enum ReportFormat {
     Json,
     /// The final report.
     Markdown,
+    /// One page for a browser.
+    Html,
+    /// Findings for code scanning, SARIF 2.1.0.
+    Sarif,
+    /// The text of the comment on a pull request.
+    Comment,
 }
 
 /// Flags of `rollback`.
@@ -290,6 +319,12 @@ pub struct LogArgs {
     /// Only records about one task
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
+    /// Only records from then on: a moment (RFC 3339) or how long ago (10m, 2h)
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only records up to then: a moment (RFC 3339) or how long ago (10m, 2h)
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
     /// As JSON, one record a line
     #[arg(long)]
     pub json: bool,

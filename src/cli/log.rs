@@ -3,15 +3,26 @@
 use super::error::CliError;
 use super::flags::{Global, LogArgs, LogKind};
 use super::{output, session};
+use crate::config;
 use crate::core::{Event, Record, TaskId, Verdict};
 use crate::report::Console;
 use crate::text::{json_safe, terminal_line};
 
 pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let (since, until) =
+        (moment("--since", args.since.as_deref(), now_ms)?, moment("--until", args.until.as_deref(), now_ms)?);
     let (_, stored) = session::find(global, args.session.as_deref())?;
+    if let Some(task) = args.task.as_ref().filter(|task| !stored.state.tasks.contains_key(&TaskId::new(task.as_str())))
+    {
+        let hint = "`maestro-ci status` shows the tasks of a session";
+        return Err(CliError::usage(format!("session {} has no task `{task}`", stored.id)).hint(hint));
+    }
     let wanted = |record: &Record| {
         args.kind.is_none_or(|kind| kind_of(&record.event) == Some(kind))
             && args.task.as_ref().is_none_or(|task| task_of(&record.event).is_some_and(|t| t.as_str() == task))
+            && since.is_none_or(|since| record.at.wall_ms >= since)
+            && until.is_none_or(|until| record.at.wall_ms <= until)
     };
     let mut lines = Vec::new();
     let mut console = Console::new(true);
@@ -35,6 +46,20 @@ pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
         output::print(&lines.join("\n"));
     }
     Ok(Verdict::Passed)
+}
+
+/// A moment in milliseconds since the Unix epoch: RFC 3339, or how long before `now_ms`.
+fn moment(flag: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, CliError> {
+    let Some(text) = text else { return Ok(None) };
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Ok(Some(moment.as_millisecond()));
+    }
+    let ago_ms = config::units::duration_secs(text).ok().and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000));
+    match ago_ms.and_then(|ago| now_ms.checked_sub(ago)) {
+        Some(moment) => Ok(Some(moment)),
+        None => Err(CliError::usage(format!("{flag}: `{text}` is not a moment"))
+            .hint("2026-11-21T20:15:00Z, or how long ago: 10m, 2h, 1d")),
+    }
 }
 
 /// A record that the console has no words for, as its name and its fields.
@@ -89,5 +114,26 @@ fn task_of(event: &Event) -> Option<&TaskId> {
         | Event::TaskSettled { task, .. } => Some(task),
         Event::Decided { decision } => decision.task.as_ref(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_date_or_a_time_ago() {
+        let now_ms = 1_700_000_000_000;
+        let check = |text: &str, expected: Option<i64>| {
+            assert_eq!(moment("--since", Some(text), now_ms).ok().flatten(), expected, "{text}");
+        };
+        check("2023-11-14T22:13:20Z", Some(now_ms));
+        check("2023-11-14T23:13:20+01:00", Some(now_ms));
+        check("10m", Some(now_ms - 600_000));
+        check("1h30m", Some(now_ms - 5_400_000));
+        for bad in ["yesterday", "", "-5m", "99999999999999999d", "2023-11-14"] {
+            check(bad, None);
+        }
+        assert_eq!(moment("--since", None, now_ms).ok(), Some(None));
     }
 }

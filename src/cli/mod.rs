@@ -6,19 +6,32 @@
 mod agents;
 mod approve;
 mod check;
+mod ci;
 mod clean;
 mod context;
 mod demo;
+mod dress;
 mod error;
 #[expect(clippy::doc_markdown, reason = "its comments are the help that people read")]
 mod flags;
+mod flags_forge;
+mod flags_init;
+#[expect(clippy::doc_markdown, reason = "its comments are the help that people read")]
+mod flags_output;
+mod forge;
+mod forge_words;
 mod gates;
 mod history;
+mod init;
 mod log;
 mod output;
+mod outputs;
 mod plan;
 mod prices;
+mod progress;
 mod prove;
+mod publish;
+mod publisher;
 mod report;
 mod resume;
 mod rollback;
@@ -28,9 +41,10 @@ mod session;
 mod sessions;
 mod start;
 mod status;
+mod teller;
 mod upstreams;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -38,27 +52,47 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::core::Verdict;
+use crate::text;
 use error::CliError;
 use flags::{Cli, Command, RunArgs};
 
 /// Parses, runs, reports; returns the process's exit code.
 pub fn main() -> ExitCode {
+    output::before_the_log(&ci::masks());
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // clap prints help and version to standard output, errors to standard error.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Verdict::Usage.code() } else { 0 });
+            print_clap(&error);
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            ci::finish(Verdict::Usage);
+            return ExitCode::from(Verdict::Usage.code());
         }
     };
     output::start_logging(&cli.global);
-    match dispatch(cli) {
-        Ok(verdict) => ExitCode::from(verdict.code()),
-        Err(error) => {
-            output::error(&error);
-            ExitCode::from(error.verdict.code())
-        }
+    let is_run = matches!(cli.command, None | Some(Command::Run(_) | Command::Resume(_)));
+    let verdict = dispatch(cli).unwrap_or_else(|error| {
+        output::error(&error);
+        error.verdict
+    });
+    if is_run {
+        ci::finish(verdict);
     }
+    ExitCode::from(verdict.code())
+}
+
+/// clap prints help and version to standard output, errors to standard error. An error quotes arguments and variables,
+/// which in CI may hold what a runner takes for its command.
+fn print_clap(error: &clap::Error) {
+    if !error.use_stderr() || io::stderr().is_terminal() {
+        let _ = error.print();
+        return;
+    }
+    let page = error.render().to_string();
+    let indent = |line: &str| " ".repeat(line.len() - line.trim_start_matches(' ').len());
+    let lines: Vec<String> = page.lines().map(|l| indent(l) + &text::terminal_line(l)).collect();
+    output::before_the_log(&lines);
 }
 
 /// A flag of `run` in front of another subcommand would be taken and forgotten; it is refused instead.
@@ -141,6 +175,8 @@ fn dispatch(cli: Cli) -> Result<Verdict, CliError> {
         Some(Command::Approve(args)) => approve::approve(global, &args),
         Some(Command::Clean(args)) => clean::clean(global, &args),
         Some(Command::Demo(args)) => demo::demo(global, &args),
+        Some(Command::Publish(args)) => publish::publish(global, &args),
+        Some(Command::Init(args)) => init::init(global, &args),
         Some(Command::Log(args)) => log::log(global, &args),
         Some(Command::Schema(args)) => schema::schema(&args),
         Some(Command::Completions { shell }) => {

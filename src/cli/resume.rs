@@ -3,12 +3,12 @@
 use super::context::{Context, check_isolation, hex_sha256};
 use super::error::CliError;
 use super::flags::{Global, ResumeArgs};
-use super::{output, session, start};
+use super::{output, outputs, session, start};
 use crate::core::{SessionStarted, Verdict};
 
 pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
     refuse_flags(args)?;
-    start::check_report_paths(&args.run)?;
+    outputs::check(&args.run)?;
     let (repo, stored) = session::find(global, args.session.as_deref())?;
     let Some(started) = stored.state.started.as_ref().filter(|_| start::can_go_on(&stored.state)) else {
         let end = stored.state.finished.as_ref().map_or("it has no plan", |(_, reason)| reason.as_str());

@@ -3,14 +3,14 @@
 use super::context::{Context, check_isolation};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
-use super::{output, session, start};
+use super::{output, outputs, session, start};
 use crate::core::{Strategy, Verdict};
 use crate::plan::{self, PromptContext};
 use crate::report;
 use crate::text;
 
 pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
-    start::check_report_paths(args)?;
+    outputs::check(args)?;
     let context = Context::load(global, args)?;
     if !context.check_approval(args.force)? {
         output::log_line(&format!("[Maestro] {} is implemented; nothing to do", context.document.name));
@@ -34,7 +34,10 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
         output::log_line(&format!(
             "[Maestro] Session {id} passed and {branch} stands at its result; nothing to do (--fresh runs it again)"
         ));
-        return start::write_reports(args, &stored.records);
+        let forge = start::forge_of(&context, args);
+        let publisher = forge.publisher(&branch);
+        let ended = start::Ended { forge, publisher, records: &stored.records, dir: &stored.dir };
+        return start::finish(&context, args, ended, Verdict::Passed);
     }
     let unfinished = if args.fresh { None } else { start::unfinished(&context, &store, &branch) };
     match unfinished {

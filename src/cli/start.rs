@@ -7,16 +7,18 @@ use std::time::Duration;
 use super::context::{Context, check_isolation, hex_sha256, settings_given};
 use super::error::CliError;
 use super::flags::RunArgs;
+use super::forge::{End, Forge, Wish};
+use super::publisher::Publisher;
 use super::session::{self, Stored};
-use super::{history, output};
+use super::{ci, history, output, outputs};
 use crate::core::{
     AgentInfo, Commit, Given, JOURNAL_VERSION, PrdSummary, PriceList, Record, RequirementSummary, SessionId,
     SessionStarted, State, Verdict,
 };
-use crate::driver::{self, Driver, Hired, Job, World, WorldOptions};
+use crate::driver::{self, Driver, Hired, Job, Told, World, WorldOptions};
 use crate::gateway;
-use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir, write_atomic};
-use crate::report::{self, Console, Report};
+use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir};
+use crate::report::{Console, Report};
 use crate::sandbox;
 use crate::workspace::Workspaces;
 
@@ -170,7 +172,9 @@ pub fn tidy_up(context: &Context, stored: &Stored) {
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
     }
-    driver::write_derived(&stored.dir, &stored.records, context.config.logging.log_to_file);
+    if let Err(error) = driver::write_derived(&stored.dir, &stored.records, context.config.logging.log_to_file) {
+        tracing::warn!("the reports are not made again: {error}");
+    }
 }
 
 struct Prepared {
@@ -184,6 +188,7 @@ struct Prepared {
 
 fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Result<Verdict, CliError> {
     let Prepared { id, dir, journal, crew, root, base } = prepared;
+    let session_dir = dir.clone();
     let workspaces = Workspaces::new(context.repo.clone(), id.clone(), root, base);
     let sandbox = &context.config.sandbox;
     let world = World::new(WorldOptions {
@@ -202,7 +207,15 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     });
     let logging = &context.config.logging;
     let console = Console::new(logging.include_rationale).with_reports(dir.path().display().to_string());
-    let driver = Driver::new(journal, dir, world, console, Box::new(output::log_line), logging.log_to_file);
+    let forge = forge_of(context, args);
+    let publisher = forge.publisher(&context.branch(args));
+    let report = publisher.as_ref().map(Publisher::reporter);
+    let sink = Box::new(move |told: Told<'_>| match (told, &report) {
+        (Told::Records(new), Some(report)) => report(new),
+        (told, _) => output::tell(told),
+    });
+    let driver = Driver::new(journal, dir, world, console, sink, logging.log_to_file);
+    let driver = driver.with_reports(outputs::asked(args));
     let internal =
         |e: CliError| e.hint(format!("session {id}; its journal is kept, and `maestro-ci resume` goes on with it"));
     let (verdict, records) = driver.run(job).map_err(|e| internal(e.into()))?;
@@ -212,7 +225,39 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
     }
-    Ok(verdict.worse(write_reports(args, &records)?))
+    finish(context, args, Ended { forge, publisher, records: &records, dir: &session_dir }, verdict)
+}
+
+/// What forge a run has.
+pub fn forge_of(context: &Context, args: &RunArgs) -> Forge {
+    Forge::new(&context.env.0, Wish::new(&context.config.forge, args.forge.push), Some(&context.repo))
+}
+
+/// A session that has ended, and who hears of it.
+pub struct Ended<'a> {
+    pub forge: Forge,
+    pub publisher: Option<Publisher>,
+    pub records: &'a [Record],
+    pub dir: &'a SessionDir,
+}
+
+/// Writes the reports that were asked for, tells the forge, and hands the outputs over to the CI. The forge can change
+/// the verdict of a run that passed, and of no other: those hand over first, for their time may be short.
+pub fn finish(context: &Context, args: &RunArgs, ended: Ended<'_>, verdict: Verdict) -> Result<Verdict, CliError> {
+    let Ended { forge, publisher, records, dir } = ended;
+    let verdict = verdict.worse(outputs::write(args, records, dir)?);
+    if verdict != Verdict::Passed {
+        ci::hand_over(args, records, dir, verdict);
+    }
+    let report = Report::from_records(records)?;
+    let told = forge.finish(&End::of_run(&report, verdict, &context.repo, dir.path()), publisher);
+    if told == Verdict::Report {
+        outputs::remember_also(dir, "what was asked of the forge could not be done; the log of the run says why");
+    }
+    if verdict == Verdict::Passed {
+        ci::hand_over(args, records, dir, told);
+    }
+    Ok(verdict.worse(told))
 }
 
 /// What no child has any business with: the checkout with its credentials and our state, and the runner's own files.
@@ -249,64 +294,6 @@ fn price_list() -> PriceList {
 
 fn holder(id: &SessionId) -> String {
     format!("pid {} (session {id})", std::process::id())
-}
-
-/// The reports that flags ask for. One that cannot be written makes the run's exit code 8 where it was 0.
-pub fn write_reports(args: &RunArgs, records: &[Record]) -> Result<Verdict, CliError> {
-    let report = Report::from_records(records)?;
-    let mut verdict = Verdict::Passed;
-    let mut write = |path: &Option<PathBuf>, content: &dyn Fn() -> Result<String, String>| {
-        let Some(path) = path else { return };
-        let written = content().and_then(|text| write_atomic(path, text.as_bytes()).map_err(|e| e.to_string()));
-        if let Err(error) = written {
-            tracing::error!("{} cannot be written: {error}", path.display());
-            verdict = Verdict::Report;
-        }
-    };
-    write(&args.json, &|| Ok(report::json(&report)));
-    write(&args.junit, &|| report::junit(&report).map_err(|e| e.to_string()));
-    write(&args.markdown, &|| Ok(report::final_report(&report)));
-    Ok(verdict)
-}
-
-/// Report paths that cannot work, or would replace something, are refused before anything is spent.
-pub fn check_report_paths(args: &RunArgs) -> Result<(), CliError> {
-    let mut taken: Vec<&PathBuf> = Vec::new();
-    for (flag, path) in [("--json", &args.json), ("--junit", &args.junit), ("--markdown", &args.markdown)] {
-        let Some(path) = path else { continue };
-        if let Some(why) = objection(args, path).or_else(|| same_as_another(&taken, path)) {
-            return Err(CliError::usage(format!("{flag} {}: {why}", path.display())));
-        }
-        taken.push(path);
-    }
-    Ok(())
-}
-
-fn same_as_another(taken: &[&PathBuf], path: &Path) -> Option<String> {
-    taken.iter().any(|other| *other == path).then(|| "another report goes there already".to_owned())
-}
-
-/// Why a report cannot be written to a path.
-fn objection(args: &RunArgs, path: &Path) -> Option<String> {
-    if args.prd.as_ref().is_some_and(|prd| same_file(prd, path)) {
-        return Some("this is the PRD".to_owned());
-    }
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => return Some("this is a directory".to_owned()),
-        Ok(meta) if !meta.is_file() => return Some("this is not a regular file".to_owned()),
-        _ => {}
-    }
-    let is_config = path.ends_with(crate::config::PATH) || args.config.as_ref().is_some_and(|c| same_file(c, path));
-    if is_config || path.components().any(|c| c.as_os_str() == ".git") {
-        return Some("this is a file that the run reads".to_owned());
-    }
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let writable = make_dir(dir).and_then(|()| tempfile::tempfile_in(dir).map(|_| ()));
-    writable.err().map(|error| format!("it cannot be written there: {error}"))
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The result branch must not be checked out, and must be ours where it exists. Returns where it stands.

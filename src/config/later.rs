@@ -35,6 +35,7 @@ const WORKING: &[&str] = &[
     "error_recovery.max_retry_attempts",
     "error_recovery.backoff_multiplier",
     "error_recovery.enable_rollback",
+    "forge",
     "validation.run_tests",
     "validation.validate_prd",
     "validation.quality_gates",
@@ -55,7 +56,6 @@ const WORKING: &[&str] = &[
 /// What comes with a later version, by the key it hides behind.
 const FEATURES: &[(&str, &str)] = &[
     ("decision_engine", "settings of the decision engine come"),
-    ("forge", "comments, checks and pull requests come"),
     ("sandbox.network", "walls around the network come"),
     ("state", "state on a remote comes"),
     ("subagents", "categories of work come"),

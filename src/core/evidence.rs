@@ -1,10 +1,13 @@
 //! Requirements and their evidence, and whether a tree is sound. Skipped and inconclusive are never green.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::id::{RequirementId, TaskId};
+use super::id::{GateName, RequirementId, TaskId};
 use super::outcome::{GateResult, GateStatus};
+use super::plan::Task;
 use super::session::TaskStatus;
 use super::settings::{GateSpec, UnverifiedMode};
 use super::state::{Round, State};
@@ -37,16 +40,40 @@ pub struct RequirementResult {
 /// Every requirement of the PRD, in its order.
 pub fn requirements(state: &State) -> Vec<RequirementResult> {
     let Some(started) = &state.started else { return Vec::new() };
-    started.prd.requirements.iter().map(|r| requirement(state, &r.id)).collect()
+    let index = Index::of(state);
+    started.prd.requirements.iter().map(|r| requirement(state, &index, &r.id)).collect()
 }
 
-fn requirement(state: &State, id: &RequirementId) -> RequirementResult {
-    let gates = gates_of(state, id);
+/// What speaks for each requirement.
+struct Index<'a> {
+    tasks: BTreeMap<&'a RequirementId, Vec<&'a Task>>,
+    gates: BTreeMap<&'a RequirementId, Vec<&'a GateSpec>>,
+    results: BTreeMap<&'a GateName, &'a GateResult>,
+}
+
+impl<'a> Index<'a> {
+    fn of(state: &'a State) -> Self {
+        let mut index = Self { tasks: BTreeMap::new(), gates: BTreeMap::new(), results: BTreeMap::new() };
+        for task in state.plan.iter().flat_map(|plan| &plan.tasks) {
+            task.requirements.iter().for_each(|id| index.tasks.entry(id).or_default().push(task));
+        }
+        for gate in state.settings().into_iter().flat_map(|settings| &settings.gates) {
+            gate.requirements.iter().for_each(|id| index.gates.entry(id).or_default().push(gate));
+        }
+        let runs = state.final_round().into_iter().flat_map(|round| &round.gates);
+        index.results = runs.filter_map(|run| Some((&run.gate, run.result.as_ref()?))).collect();
+        index
+    }
+}
+
+fn requirement(state: &State, index: &Index<'_>, id: &RequirementId) -> RequirementResult {
+    let gates = index.gates.get(id).map_or(&[][..], Vec::as_slice);
+    let gates: Vec<_> = gates.iter().map(|gate| (*gate, index.results.get(&gate.name).copied())).collect();
     let evidence: Vec<String> = gates.iter().map(|(g, r)| show(g, *r)).collect();
     let result =
         |status, reason: String| RequirementResult { id: id.clone(), status, evidence: evidence.clone(), reason };
-    if let Some(task) = unfinished_task(state, id) {
-        let (status, reason) = task;
+    let tasks = index.tasks.get(id).map_or(&[][..], Vec::as_slice);
+    if let Some((status, reason)) = tasks.iter().find_map(|task| unfinished(state, task)) {
         return result(status, reason);
     }
     let has = |status| gates.iter().any(|(_, r)| r.is_some_and(|r| r.status == status));
@@ -61,27 +88,14 @@ fn requirement(state: &State, id: &RequirementId) -> RequirementResult {
     }
 }
 
-/// The first task of a requirement that is not a success.
-fn unfinished_task(state: &State, id: &RequirementId) -> Option<(RequirementStatus, String)> {
-    let plan = state.plan.as_ref()?;
-    plan.tasks.iter().filter(|t| t.requirements.contains(id)).find_map(|task| {
-        match state.tasks.get(&task.id).and_then(super::state::TaskState::status) {
-            Some(status) if status.is_success() => None,
-            Some(TaskStatus::Blocked) => Some((RequirementStatus::Unmet, format!("{} was blocked", task.id))),
-            Some(_) => Some((RequirementStatus::Unmet, format!("{} failed", task.id))),
-            None => Some((RequirementStatus::Unverified, format!("{} is not finished", task.id))),
-        }
-    })
-}
-
-fn gates_of<'a>(state: &'a State, id: &RequirementId) -> Vec<(&'a GateSpec, Option<&'a GateResult>)> {
-    let Some(settings) = state.settings() else { return Vec::new() };
-    let tied = settings.gates.iter().filter(|g| g.requirements.contains(id));
-    tied.map(|g| (g, state.final_round().and_then(|r| result_of(r, g)))).collect()
-}
-
-fn result_of<'a>(round: &'a Round, gate: &GateSpec) -> Option<&'a GateResult> {
-    round.gates.iter().find(|g| g.gate == gate.name)?.result.as_ref()
+/// What a task that is not a success means for its requirements.
+fn unfinished(state: &State, task: &Task) -> Option<(RequirementStatus, String)> {
+    match state.tasks.get(&task.id).and_then(super::state::TaskState::status) {
+        Some(status) if status.is_success() => None,
+        Some(TaskStatus::Blocked) => Some((RequirementStatus::Unmet, format!("{} was blocked", task.id))),
+        Some(_) => Some((RequirementStatus::Unmet, format!("{} failed", task.id))),
+        None => Some((RequirementStatus::Unverified, format!("{} is not finished", task.id))),
+    }
 }
 
 fn show(gate: &GateSpec, result: Option<&GateResult>) -> String {

@@ -15,6 +15,7 @@ pub mod effect;
 pub mod event;
 pub mod evidence;
 pub mod fault;
+pub mod finding;
 mod grant;
 pub mod id;
 mod judge;
@@ -43,8 +44,11 @@ pub use effect::{Effect, EffectKey, Input, LostEffect};
 pub use event::{Event, JOURNAL_VERSION, Record};
 pub use evidence::{RequirementResult, RequirementStatus};
 pub use fault::{Fault, FaultClass, LimitHit};
+pub use finding::{Finding, Level};
 pub use id::{Commit, GateName, RequirementId, SessionId, TaskId};
-pub use outcome::{Broken, Capture, Ended, FileChange, GateResult, GateStatus, Merge, Outcome, TestCase, TestStatus};
+pub use outcome::{
+    Broken, Capture, Ended, FileChange, GateResult, GateStatus, Merge, Outcome, Problem, TestCase, TestStatus,
+};
 pub use plan::{Cycle, Epic, Plan, Task};
 pub use prd::{
     Approval, Check, Confidence, Criterion, CriterionKind, Prd, Priority, Requirement, Status, TaskSpec, Warning,

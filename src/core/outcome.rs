@@ -133,6 +133,9 @@ pub struct Capture {
     pub rejected: Option<String>,
     /// Set where a change breaks the path policy; every changed file was looked at, listed or not.
     pub violation: Option<String>,
+    /// SHA-256 (hex) of the attempt's `changes.patch`; none where none was kept. Reports show a patch only by this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_sha256: Option<String>,
 }
 
 /// What came of an integration.
@@ -178,6 +181,12 @@ pub struct TestCase {
     pub time_ms: u64,
     /// Failure message, bounded; untrusted text.
     pub message: String,
+    /// Path in the repository, where the gate's report names a file of it; untrusted text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// 1-based line in that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
 }
 
 /// Result of one test.
@@ -190,6 +199,17 @@ pub enum TestStatus {
     Failed,
     /// Not run.
     Skipped,
+}
+
+/// What a gate's log says about one line of the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Path in the repository; untrusted text.
+    pub path: String,
+    /// 1-based line.
+    pub line: u32,
+    /// What is wrong there, bounded; untrusted text.
+    pub message: String,
 }
 
 /// What came of a gate.
@@ -207,6 +227,9 @@ pub struct GateResult {
     pub cases: Vec<TestCase>,
     /// Counts of passed, failed and skipped cases in all.
     pub counts: BTreeMap<String, u64>,
+    /// What its log says about single lines, where it is red and its report names no failed test; the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
     /// The end of its log; untrusted text.
     pub log_tail: String,
     /// Processes that outlived it and were ended.
@@ -224,6 +247,7 @@ impl GateResult {
             summary: "the run was stopped".to_owned(),
             cases: Vec::new(),
             counts: BTreeMap::new(),
+            problems: Vec::new(),
             log_tail: String::new(),
             leaked_processes: 0,
         }

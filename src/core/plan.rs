@@ -108,10 +108,11 @@ impl Plan {
     /// # Errors
     /// A cycle, named.
     pub fn groups(&self) -> Result<BTreeMap<TaskId, u32>, Cycle> {
+        let by_id = self.by_id();
         let mut groups = BTreeMap::new();
         for id in self.topological()? {
-            let task = self.task_index(&id);
-            let group = task.depends_on.iter().filter_map(|d| groups.get(d)).max().map_or(0, |g: &u32| g + 1);
+            let needs = by_id.get(&id).map_or(&[][..], |task| &task.depends_on);
+            let group = needs.iter().filter_map(|d| groups.get(d)).max().map_or(0, |g: &u32| g + 1);
             groups.insert(id, group);
         }
         Ok(groups)
@@ -123,10 +124,11 @@ impl Plan {
     /// A cycle, named.
     pub fn ranks(&self) -> Result<BTreeMap<TaskId, u32>, Cycle> {
         let order = self.topological()?;
+        let by_id = self.by_id();
         let mut ranks: BTreeMap<TaskId, u32> = order.iter().map(|id| (id.clone(), 1)).collect();
         for id in order.iter().rev() {
             let rank = ranks.get(id).copied().unwrap_or(1);
-            for dependency in &self.task_index(id).depends_on {
+            for dependency in by_id.get(id).map_or(&[][..], |task| &task.depends_on) {
                 let entry = ranks.entry(dependency.clone()).or_insert(1);
                 *entry = (*entry).max(rank + 1);
             }
@@ -184,7 +186,7 @@ impl Plan {
         Cycle(path[start..].iter().map(|i| self.tasks[*i].id.clone()).collect())
     }
 
-    fn task_index(&self, id: &TaskId) -> &Task {
-        self.task(id).unwrap_or_else(|| unreachable!("{id} comes from this plan"))
+    fn by_id(&self) -> BTreeMap<&TaskId, &Task> {
+        self.tasks.iter().map(|task| (&task.id, task)).collect()
     }
 }

@@ -12,24 +12,46 @@ const NAMED: usize = 10;
 
 /// What is wrong with the changed paths, if anything.
 pub fn violation(settings: &Settings, task: &Task, files: &[FileChange]) -> Option<String> {
-    let protect = globs(&settings.protect);
-    let allow = globs(&settings.allow);
-    let owns = globs(&task.owns);
-    let protected = named(files, |path| protect.is_match(path));
-    if let Some(paths) = protected {
-        return Some(format!("these paths are protected and must not change: {paths}"));
-    }
-    if let Some(paths) = named(files, |path| !allow.is_match(path)) {
-        return Some(format!(
-            "these paths are outside of what policy.allow permits ({}): {paths}",
-            settings.allow.join(", ")
-        ));
-    }
-    if task.owns.is_empty() {
-        return None;
-    }
-    let paths = named(files, |path| !owns.is_match(path))?;
-    Some(format!("these paths are not the task's own ({}): {paths}", task.owns.join(", ")))
+    let (rule, paths) = broken_rule(settings, task, files)?;
+    let list = paths.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let paths = match paths.len().saturating_sub(NAMED) {
+        0 => list,
+        more => format!("{list} and {more} more"),
+    };
+    Some(match rule {
+        Rule::Protected => format!("these paths are protected and must not change: {paths}"),
+        Rule::Outside => {
+            let allowed = settings.allow.join(", ");
+            format!("these paths are outside of what policy.allow permits ({allowed}): {paths}")
+        }
+        Rule::Foreign => format!("these paths are not the task's own ({}): {paths}", task.owns.join(", ")),
+    })
+}
+
+/// The paths that a violation is about, the first ten.
+pub fn breaking<'a>(settings: &Settings, task: &Task, files: &'a [FileChange]) -> Vec<&'a str> {
+    let broken = broken_rule(settings, task, files);
+    broken.map(|(_, paths)| paths.into_iter().take(NAMED).collect()).unwrap_or_default()
+}
+
+/// The rules, the weightiest first.
+enum Rule {
+    Protected,
+    Outside,
+    Foreign,
+}
+
+/// The first rule that is broken, and by which paths.
+fn broken_rule<'a>(settings: &Settings, task: &Task, files: &'a [FileChange]) -> Option<(Rule, Vec<&'a str>)> {
+    let (protect, allow, owns) = (globs(&settings.protect), globs(&settings.allow), globs(&task.owns));
+    let bad = |is_bad: &dyn Fn(&str) -> bool| {
+        let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).filter(|path| is_bad(path)).collect();
+        Some(paths).filter(|paths| !paths.is_empty())
+    };
+    let protected = || Some((Rule::Protected, bad(&|path| protect.is_match(path))?));
+    let outside = || Some((Rule::Outside, bad(&|path| !allow.is_match(path))?));
+    let foreign = || Some((Rule::Foreign, bad(&|path| !task.owns.is_empty() && !owns.is_match(path))?));
+    protected().or_else(outside).or_else(foreign)
 }
 
 /// True where the task's own globs name this path.
@@ -44,15 +66,4 @@ fn globs(patterns: &[String]) -> GlobSet {
         set.add(glob);
     }
     set.build().unwrap_or_else(|_| GlobSet::empty())
-}
-
-fn named(files: &[FileChange], is_bad: impl Fn(&str) -> bool) -> Option<String> {
-    let bad: Vec<&str> = files.iter().map(|f| f.path.as_str()).filter(|p| is_bad(p)).collect();
-    let more = bad.len().saturating_sub(NAMED);
-    let list = bad.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    match (bad.is_empty(), more) {
-        (true, _) => None,
-        (false, 0) => Some(list),
-        (false, more) => Some(format!("{list} and {more} more")),
-    }
 }

@@ -7,6 +7,7 @@
 mod clock;
 mod housing;
 mod launch;
+mod scribe;
 mod stops;
 mod world;
 
@@ -16,17 +17,19 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+pub use scribe::Asked;
 pub use world::{Hired, World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
     AgentInfo, At, Broken, Effect, EffectKey, Event, Given, Illegal, Input, LostEffect, Outcome, Plan, Record,
-    SessionStarted, Settings, State, Verdict, step,
+    SessionStarted, Settings, State, Verdict, replay, step,
 };
 use crate::git::patience;
-use crate::journal::{Journal, JournalError, SessionDir, write_atomic};
-use crate::report::{self, Console};
+use crate::journal::{Journal, JournalError, SessionDir};
+use crate::report::Console;
 use clock::Clock;
+use scribe::{Desk, Scribe};
 
 /// How long the end of a run waits for the removal of workspaces.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
@@ -75,8 +78,18 @@ pub enum Job {
     },
 }
 
-/// Where lines of the log go.
-pub type Sink = Box<dyn FnMut(&str)>;
+/// What a driver tells while it drives.
+pub enum Told<'a> {
+    /// A line of the log.
+    Line(&'a str),
+    /// Where the session stands after a turn.
+    State(&'a State),
+    /// Records that have become durable; of a resume, all that there were.
+    Records(&'a [Record]),
+}
+
+/// Where that goes.
+pub type Sink = Box<dyn FnMut(Told<'_>)>;
 
 /// A session, driven.
 pub struct Driver {
@@ -87,10 +100,10 @@ pub struct Driver {
     world: Arc<World>,
     clock: Clock,
     looked_at: At,
-    refresh_after_ms: u64,
+    desk: Desk,
+    scribe: Option<Scribe>,
     console: Console,
     sink: Sink,
-    log_to_file: bool,
     /// Something never answered.
     gave_up: bool,
 }
@@ -107,18 +120,25 @@ impl Driver {
     ) -> Self {
         Self {
             journal,
+            desk: Desk { session: session.clone(), log_to_file, asked: Vec::new() },
+            scribe: None,
             session,
             state: State::default(),
             records: Vec::new(),
             world: Arc::new(world),
             clock: Clock::start(0),
             looked_at: At::default(),
-            refresh_after_ms: 0,
             console,
             sink,
-            log_to_file,
             gave_up: false,
         }
+    }
+
+    /// The same, which also keeps these reports fresh.
+    #[must_use]
+    pub fn with_reports(mut self, asked: Vec<Asked>) -> Self {
+        self.desk.asked = asked;
+        self
     }
 
     /// Drives the session to its end and writes what derives from its journal.
@@ -128,6 +148,11 @@ impl Driver {
     pub fn run(mut self, job: Job) -> Result<(Verdict, Vec<Record>), DriverError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let first = self.first_input(job)?;
+        self.scribe = Scribe::start(self.desk.clone());
+        if let Some(scribe) = self.scribe.as_ref().filter(|_| !self.records.is_empty()) {
+            scribe.take(&self.records);
+        }
+        (self.sink)(Told::Records(&self.records));
         let driven = runtime.block_on(self.drive(first));
         if driven.is_err() {
             // Nobody will hear of what runs now, so none of it may go on.
@@ -135,8 +160,11 @@ impl Driver {
         }
         // Only the removal of workspaces can still be under way.
         runtime.shutdown_timeout(if self.gave_up { LEFT_PATIENCE } else { SHUTDOWN_PATIENCE });
+        if let Some(scribe) = self.scribe.take() {
+            scribe.end();
+        }
+        self.desk.write(&self.state, &self.records, &|| false);
         let verdict = driven?;
-        write_derived(&self.session, &self.records, self.log_to_file);
         Ok((verdict, self.records))
     }
 
@@ -232,8 +260,10 @@ impl Driver {
         } else {
             self.journal.sync()?;
         }
-        let milestone =
-            new.iter().any(|r| matches!(r.event, Event::CheckpointCreated { .. } | Event::PhaseStarted { .. }));
+        if let Some(scribe) = self.scribe.as_ref().filter(|_| !new.is_empty()) {
+            scribe.take(new);
+        }
+        (self.sink)(Told::Records(new));
         for record in new {
             if let Event::Captured { task, attempt, .. } = &record.event {
                 World::discard(&self.world, task, *attempt);
@@ -242,21 +272,8 @@ impl Driver {
         for effect in effects {
             World::start(&self.world, effect, &self.state, send);
         }
-        if milestone && self.state.finished.is_none() {
-            self.refresh_derived();
-        }
+        (self.sink)(Told::State(&self.state));
         Ok(())
-    }
-
-    /// Keeps the derived files fresh while the run goes on, at no more than a twentieth of its time.
-    fn refresh_derived(&mut self) {
-        if self.clock.now().elapsed_ms < self.refresh_after_ms {
-            return;
-        }
-        let before = self.clock.now().elapsed_ms;
-        write_derived(&self.session, &self.records, self.log_to_file);
-        let after = self.clock.now().elapsed_ms;
-        self.refresh_after_ms = after + (after - before).saturating_mul(20).max(1000);
     }
 
     fn take_in(&mut self, events: Vec<Event>, at: At, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
@@ -266,7 +283,7 @@ impl Driver {
             self.state.apply(&record)?;
             effects.extend(self.state.request(&record.event));
             for line in self.console.lines(&self.state, &record) {
-                (self.sink)(&line);
+                (self.sink)(Told::Line(&line));
             }
             self.records.push(record);
         }
@@ -274,18 +291,14 @@ impl Driver {
     }
 }
 
-/// Writes everything that derives from a session's records. The files are for readers: one that cannot be written is
-/// said so and does not end the run.
-pub fn write_derived(session: &SessionDir, records: &[Record], log_to_file: bool) {
-    let files = match report::files(records) {
-        Ok(files) => files,
-        Err(error) => return tracing::error!("the reports cannot be made: {error}"),
-    };
-    for (name, content) in files.into_iter().filter(|(name, _)| log_to_file || name != "execution-log.md") {
-        if let Err(error) = write_atomic(&session.path().join(&name), content.as_bytes()) {
-            tracing::warn!("{name} cannot be written: {error}");
-        }
-    }
+/// Writes everything that derives from a session's records.
+///
+/// # Errors
+/// The first record that cannot follow what came before it.
+pub fn write_derived(session: &SessionDir, records: &[Record], log_to_file: bool) -> Result<(), Illegal> {
+    let desk = Desk { session: session.clone(), log_to_file, asked: Vec::new() };
+    desk.write(&replay(records)?, records, &|| false);
+    Ok(())
 }
 
 /// An input and those that wait behind it.

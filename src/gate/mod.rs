@@ -5,6 +5,8 @@
 
 mod detect;
 mod junit;
+mod place;
+mod problems;
 mod run;
 
 pub use detect::{Listing, detect};

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::junit;
+use super::place::Place;
+use super::{junit, problems};
 use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestCase, TestStatus};
 use crate::sandbox::{Limits, Order, Report, Stopper, Walls, Warden, read_tail};
 
 /// Bytes of the log that a result carries.
 const LOG_TAIL_BYTES: u64 = 4096;
+/// Bytes of a red gate's log in which places are looked for.
+const SEARCHED_LOG_BYTES: u64 = 256 << 10;
 /// Test cases that a result carries.
 const LISTED_CASES: usize = 2000;
 
@@ -63,8 +66,13 @@ pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<Gat
         Some(parent) if is_below(gate.tree, &parent) => junit::read(path),
         _ => Err("the report was not written into this tree".to_owned()),
     };
-    let cases = report_path.as_deref().map(read);
-    Ok(judge(gate.spec, report, cases, tail(gate.log)))
+    let place = Place { tree: gate.tree, dir: &order.dir };
+    let cases = report_path.as_deref().map(read).map(|cases| cases.map(|cases| place.located(cases)));
+    let mut result = judge(gate.spec, report, cases, tail(gate.log, LOG_TAIL_BYTES));
+    if result.status == GateStatus::Failed && !result.counts.contains_key("failed") {
+        result.problems = place.believed(problems::told(&tail(gate.log, SEARCHED_LOG_BYTES)));
+    }
+    Ok(result)
 }
 
 /// A directory of the tree, followed to where it really is; none where a link leads out of the tree.
@@ -130,6 +138,7 @@ fn judge(
         summary,
         cases: bounded(cases),
         counts,
+        problems: Vec::new(),
         log_tail,
         leaked_processes: report.leaked_processes,
     }
@@ -144,6 +153,7 @@ fn bare(status: GateStatus, summary: String) -> GateResult {
         summary,
         cases: Vec::new(),
         counts: BTreeMap::new(),
+        problems: Vec::new(),
         log_tail: String::new(),
         leaked_processes: 0,
     }
@@ -203,8 +213,8 @@ fn missing_tool<'a>(command: &'a str, env: &[(String, String)]) -> Option<&'a st
 }
 
 /// The end of a log; empty where it cannot be read, or is something else by now.
-fn tail(path: &Path) -> String {
-    String::from_utf8_lossy(&read_tail(path, LOG_TAIL_BYTES).unwrap_or_default()).into_owned()
+fn tail(path: &Path, bytes: u64) -> String {
+    String::from_utf8_lossy(&read_tail(path, bytes).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
@@ -233,6 +243,8 @@ mod tests {
             status,
             time_ms: 0,
             message: String::new(),
+            file: None,
+            line: None,
         };
         let report = Report::bare(ended);
         let spec = spec(cases.is_some());

@@ -4,11 +4,13 @@
 //! In: arguments. Out: what git printed, or an error with the command and its words. It knows nothing of sessions.
 
 pub mod patience;
+mod push;
 mod repo;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use push::{Authorization, PushError, Pushed};
 pub use repo::{Discovery, Repo};
 
 use crate::core::Commit;
@@ -58,12 +60,14 @@ const TRUSTED: [(&str, &str); 19] = [
     ("advice.detachedHead", "false"),
 ];
 
+/// By this address our commits are known.
+const EMAIL: &str = "maestro-ci@localhost";
 /// Who makes our commits.
 const IDENTITY: [(&str, &str); 4] = [
     ("GIT_AUTHOR_NAME", "maestro-ci"),
-    ("GIT_AUTHOR_EMAIL", "maestro-ci@localhost"),
+    ("GIT_AUTHOR_EMAIL", EMAIL),
     ("GIT_COMMITTER_NAME", "maestro-ci"),
-    ("GIT_COMMITTER_EMAIL", "maestro-ci@localhost"),
+    ("GIT_COMMITTER_EMAIL", EMAIL),
 ];
 
 /// What a git command printed.
@@ -91,13 +95,15 @@ pub struct Git {
     dir: PathBuf,
     config: Vec<(String, String)>,
     gives_way: bool,
+    /// Variables of the user, whose own configuration counts then, too.
+    user: Option<Vec<(String, String)>>,
 }
 
 impl Git {
     /// git on a repository directory (`…/.git` or a bare one).
     pub fn at(git_dir: &Path) -> Self {
         let env = vec![("GIT_DIR".to_owned(), git_dir.display().to_string())];
-        Self { env, dir: git_dir.to_owned(), config: Vec::new(), gives_way: false }
+        Self { env, dir: git_dir.to_owned(), config: Vec::new(), gives_way: false, user: None }
     }
 
     /// The same, on files and an index of ours. Runs in the work tree.
@@ -128,6 +134,12 @@ impl Git {
     #[must_use]
     pub fn giving_way(&self) -> Self {
         Self { gives_way: true, ..self.clone() }
+    }
+
+    /// The same, with these variables of the user and the user's own configuration, below ours: for the network.
+    #[must_use]
+    fn as_user(&self, user: Vec<(String, String)>) -> Self {
+        Self { user: Some(user), ..self.clone() }
     }
 
     /// Runs git and fails where it fails.
@@ -192,8 +204,15 @@ impl Git {
             .map(own),
         );
         env.extend(std::env::var("PATH").ok().map(|path| ("PATH".to_owned(), path)));
-        let config = TRUSTED.into_iter().map(own).chain(self.config.iter().cloned());
         let mut count = 0;
+        if let Some(user) = &self.user {
+            let ours = ["GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_ASKPASS", "HOME"];
+            env.retain(|(name, _)| !ours.contains(&name.as_str()));
+            env.extend(user.iter().cloned());
+            // Settings in variables of the user come before ours, which win.
+            count = user.iter().find(|(name, _)| name == "GIT_CONFIG_COUNT").map_or(0, |(_, n)| n.parse().unwrap_or(0));
+        }
+        let config = TRUSTED.into_iter().map(own).chain(self.config.iter().cloned());
         for (key, value) in config {
             env.push((format!("GIT_CONFIG_KEY_{count}"), key));
             env.push((format!("GIT_CONFIG_VALUE_{count}"), value));

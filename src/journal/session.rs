@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::core::{SessionId, TaskId};
 
 use super::files::{make_dir, write_atomic};
+use crate::sandbox;
+
+/// Largest file that is read for a report: a patch is cut at half of it when it is kept.
+const MAX_READ_BYTES: u64 = 8 << 20;
 
 /// `.flow/maestro` of a repository.
 #[derive(Clone, Debug)]
@@ -93,6 +97,13 @@ impl SessionDir {
     /// Where an attempt's prompt, streams and patch are kept.
     pub fn attempt(&self, task: &TaskId, attempt: u32) -> PathBuf {
         self.root.join("tasks").join(task.as_str()).join(format!("attempt-{attempt}"))
+    }
+
+    /// One of its files, by its path in here; none where it is not there, is no regular file or is larger than any that
+    /// is kept. Links are not followed in its last part.
+    pub fn read_file(&self, path: &str) -> Option<Vec<u8>> {
+        let bytes = sandbox::read_tail(&self.root.join(path), MAX_READ_BYTES + 1).ok()?;
+        (bytes.len() as u64 <= MAX_READ_BYTES).then_some(bytes)
     }
 
     /// Where a gate's log and report are kept.

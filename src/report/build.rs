@@ -1,13 +1,15 @@
 //! Making the report from records: replay, then read off. Records flow in, a `Report` flows out; the same records
 //! give the same report. What belongs to one part of the report is read off in `tasks`, `gates`, `history`, `figures`.
 
+use std::collections::BTreeMap;
+
 use super::format::{len32, rfc3339};
 use super::model::{
-    BaseReport, EpicReport, Isolation, PlanReport, PrdReport, RUNNING, Report, ResultReport, SCHEMA_VERSION, Timing,
-    Tool,
+    BaseReport, BudgetReport, EpicReport, Isolation, PlanReport, PrdReport, RUNNING, Report, ResultReport,
+    SCHEMA_VERSION, Timing, Tool,
 };
 use super::model_work::RequirementReport;
-use super::{figures, gates, history, tasks};
+use super::{curve, figures, findings, gates, history, progress, tasks};
 use crate::core::event::{Event, Record};
 use crate::core::plan::Plan;
 use crate::core::session::{SessionStarted, StopCause};
@@ -28,6 +30,7 @@ impl Report {
         let Some(started) = state.started.as_deref() else {
             return Self { schema_version: SCHEMA_VERSION, verdict: RUNNING.to_owned(), ..Self::default() };
         };
+        let starts = gates::starts(records);
         let mut report = Self {
             schema_version: SCHEMA_VERSION,
             tool: Tool { name: "maestro-ci".to_owned(), version: started.tool_version.clone() },
@@ -37,9 +40,9 @@ impl Report {
             base: BaseReport { commit: started.base.to_string(), branch: started.base_branch.clone() },
             result: result(state, started),
             plan: state.plan.as_deref().map(|p| plan(state, p)).unwrap_or_default(),
-            tasks: tasks::tasks(state),
-            gates: gates::gates(state),
-            earlier_rounds: gates::earlier_rounds(state),
+            tasks: tasks::tasks(state, records),
+            gates: gates::gates(state, &starts),
+            earlier_rounds: gates::earlier_rounds(state, &starts),
             requirements: requirements(state, started),
             decisions: history::decisions(records),
             faults: history::faults(records),
@@ -53,7 +56,9 @@ impl Report {
         };
         report.set_end(state);
         report.resume_after = resume_after(state);
-        report.budget = figures::budget(state, &report);
+        report.budget = BudgetReport { curve: curve::curve(records), ..figures::budget(state, &report) };
+        report.progress = progress::progress(&report);
+        (report.findings, report.findings_not_listed) = findings::findings(state, &report);
         report.metrics = figures::metrics(&report, records);
         report
     }
@@ -105,7 +110,10 @@ fn result(state: &State, started: &SessionStarted) -> ResultReport {
 }
 
 fn plan(state: &State, plan: &Plan) -> PlanReport {
-    let tasks_of = |epic: &str| len32(plan.tasks.iter().filter(|t| t.epic == epic).count());
+    let mut tasks_of: BTreeMap<&str, u32> = BTreeMap::new();
+    for task in &plan.tasks {
+        *tasks_of.entry(&task.epic).or_default() += 1;
+    }
     PlanReport {
         fingerprint: plan.fingerprint.clone(),
         epics: plan
@@ -115,7 +123,7 @@ fn plan(state: &State, plan: &Plan) -> PlanReport {
                 id: e.id.clone(),
                 title: e.title.clone(),
                 priority: e.priority,
-                tasks: tasks_of(&e.id),
+                tasks: tasks_of.get(e.id.as_str()).copied().unwrap_or(0),
             })
             .collect(),
         tasks: len32(plan.tasks.len()),

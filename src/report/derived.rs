@@ -5,32 +5,40 @@ use serde_json::json;
 
 use super::ReportError;
 use super::console::execution_log;
-use super::json::{json as report_json, pretty};
-use super::junit::junit;
-use super::markdown::final_report;
+use super::html::ReadFile;
+use super::json::pretty;
 use super::model::Report;
 use super::model_work::{AttemptOutcome, TaskStanding};
+use super::render::{Format, render};
 use crate::core::event::Record;
 use crate::core::replay;
 use crate::core::session::Phase;
+use crate::core::state::State;
 
-/// Every derived file of a session.
+/// Every derived file of a session. `read` gives the bytes of a file in the session's directory, by its path in there.
 ///
 /// # Errors
 /// The first record that cannot follow what came before it, or an XML writer that gave up.
-pub fn files(records: &[Record]) -> Result<Vec<(String, String)>, ReportError> {
-    let state = replay(records)?;
-    let report = Report::of(&state, records);
+pub fn files(records: &[Record], read: ReadFile<'_>) -> Result<Vec<(String, String)>, ReportError> {
+    files_of(&replay(records)?, records, read)
+}
+
+/// The same, for a caller that has the state of these records at hand.
+///
+/// # Errors
+/// An XML writer that gave up.
+pub fn files_of(state: &State, records: &[Record], read: ReadFile<'_>) -> Result<Vec<(String, String)>, ReportError> {
+    let report = Report::of(state, records);
     let work_dir = state.started.as_ref().map(|s| s.work_dir.clone()).unwrap_or_default();
     let mut files = vec![
         ("metadata.json", pretty(&metadata(&report, &work_dir))),
         ("decisions.json", pretty(&report.decisions)),
         ("checkpoints.json", pretty(&report.checkpoints)),
         ("execution-log.md", execution_log(records)),
-        ("final-report.md", final_report(&report)),
-        ("report.json", report_json(&report)),
-        ("junit.xml", junit(&report)?),
     ];
+    for format in Format::ALL {
+        files.push((format.file_name(), render(format, &report, read)?));
+    }
     if let Some(plan) = &state.plan {
         files.push(("plan.json", pretty(plan)));
     }
@@ -71,7 +79,7 @@ mod tests {
     use super::*;
 
     fn file(name: &str) -> String {
-        let files = files(&testing::journal()).expect("legal");
+        let files = files(&testing::journal(), &|_| None).expect("legal");
         files.into_iter().find(|(path, _)| path == name).expect("a file of that name").1
     }
 
@@ -88,14 +96,14 @@ mod tests {
     #[test]
     fn the_same_records_give_the_same_bytes() {
         let records = testing::journal();
-        assert_eq!(files(&records).expect("legal"), files(&records).expect("legal"));
+        assert_eq!(files(&records, &|_| None).expect("legal"), files(&records, &|_| None).expect("legal"));
     }
 
     #[test]
     fn every_prefix_of_a_journal_has_its_files() {
         let records = testing::journal();
         for end in 0..=records.len() {
-            assert!(files(&records[..end]).is_ok(), "the first {end} records");
+            assert!(files(&records[..end], &|_| None).is_ok(), "the first {end} records");
         }
     }
 }

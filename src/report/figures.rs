@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::format::{len, len32, share};
+use super::format::{len, share};
 use super::model::{AmountBudget, BudgetReport, DurationBudget, Metrics, Report, ResourceUse, StoppedBy};
+use super::model_measure::Counts;
 use super::model_work::{AttemptOutcome, AttemptReport, TaskReport};
 use crate::core::budget::{Budget, Resource, Usage, UsageSource};
 use crate::core::event::{Event, Record};
@@ -45,6 +46,7 @@ pub(super) fn budget(state: &State, report: &Report) -> BudgetReport {
         prices: state.started.as_ref().and_then(|started| started.prices.clone()).filter(|_| listed),
         source: source(report).to_owned(),
         stopped_by: stopped_by(state),
+        curve: Vec::new(),
     }
 }
 
@@ -85,20 +87,68 @@ pub(super) fn stopped_by(state: &State) -> Option<StoppedBy> {
 
 /// Rates and shares.
 pub(super) fn metrics(report: &Report, records: &[Record]) -> Metrics {
+    let counts = counts(report, records);
+    Metrics { resource_use: resource_use(&report.budget), ..Metrics::of(counts) }
+}
+
+fn counts(report: &Report, records: &[Record]) -> Counts {
     let stumbled: Vec<&TaskReport> = report.tasks.iter().filter(|t| t.attempts.iter().any(has_failed)).collect();
     let recovered = stumbled.iter().filter(|t| t.status.is_success()).count();
-    let (passed, tests) = report.tests();
-    let happened = |is: fn(&Event) -> bool| len(records.iter().filter(|r| is(&r.event)).count());
-    Metrics {
-        autonomy_ratio: share(len(report.tasks_succeeded()), len(report.tasks.len())),
-        recovery_rate: share(len(recovered), len(stumbled.len())),
-        test_pass_rate: share(passed, tests),
-        rollback_success: share(
-            happened(|e| matches!(e, Event::RolledBack)),
-            happened(|e| matches!(e, Event::RollbackStarted { .. })),
-        ),
-        checkpoints: len32(report.checkpoints.iter().filter(|c| c.tag.is_some()).count()),
-        resource_use: resource_use(&report.budget),
+    let (tests_passed, tests) = report.tests();
+    let rolled_back_to = |event: &Event| match event {
+        Event::RollbackStarted { n, .. } => Some(*n),
+        _ => None,
+    };
+    let targets: Vec<u32> = records.iter().filter_map(|r| rolled_back_to(&r.event)).collect();
+    let durable = || report.checkpoints.iter().filter(|c| c.tag.is_some());
+    Counts {
+        tasks: len(report.tasks.len()),
+        tasks_succeeded: len(report.tasks_succeeded()),
+        tasks_stumbled: len(stumbled.len()),
+        tasks_recovered: len(recovered),
+        attempts: len(attempts(report).count()),
+        tests,
+        tests_passed,
+        rollbacks: len(targets.len()),
+        rollbacks_done: len(records.iter().filter(|r| matches!(r.event, Event::RolledBack)).count()),
+        checkpoints: len(durable().count()),
+        checkpoints_used: len(durable().filter(|c| c.moved_branch || targets.contains(&c.n)).count()),
+    }
+}
+
+impl Metrics {
+    /// The rates that these counts come to; they know of no limits, so of no use of resources.
+    pub fn of(counts: Counts) -> Self {
+        Self {
+            autonomy_ratio: share(counts.tasks_succeeded, counts.tasks),
+            recovery_rate: share(counts.tasks_recovered, counts.tasks_stumbled),
+            test_pass_rate: share(counts.tests_passed, counts.tests),
+            rollback_success: share(counts.rollbacks_done, counts.rollbacks),
+            checkpoints: u32::try_from(counts.checkpoints).unwrap_or(u32::MAX),
+            checkpoint_use: share(counts.checkpoints_used, counts.checkpoints),
+            resource_use: ResourceUse::default(),
+            counts,
+        }
+    }
+}
+
+impl Counts {
+    /// Sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tasks: self.tasks + other.tasks,
+            tasks_succeeded: self.tasks_succeeded + other.tasks_succeeded,
+            tasks_stumbled: self.tasks_stumbled + other.tasks_stumbled,
+            tasks_recovered: self.tasks_recovered + other.tasks_recovered,
+            attempts: self.attempts + other.attempts,
+            tests: self.tests.saturating_add(other.tests),
+            tests_passed: self.tests_passed.saturating_add(other.tests_passed),
+            rollbacks: self.rollbacks + other.rollbacks,
+            rollbacks_done: self.rollbacks_done + other.rollbacks_done,
+            checkpoints: self.checkpoints + other.checkpoints,
+            checkpoints_used: self.checkpoints_used + other.checkpoints_used,
+        }
     }
 }
 

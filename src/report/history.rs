@@ -1,5 +1,7 @@
 //! Reading decisions, faults and checkpoints off records, in the order in which they happened.
 
+use std::collections::BTreeMap;
+
 use super::format::{rfc3339, rounded};
 use super::model::{CheckpointReport, DecisionReport, FaultReport};
 use crate::core::decision::{Decision, DecisionKind};
@@ -24,6 +26,7 @@ fn decision_report(at: At, decision: &Decision) -> DecisionReport {
     DecisionReport {
         at: rfc3339(at.wall_ms),
         at_ms: at.wall_ms,
+        elapsed_ms: at.elapsed_ms,
         kind: decision.kind,
         task: decision.task.as_ref().map(ToString::to_string),
         context: decision.context.clone(),
@@ -38,14 +41,24 @@ fn decision_report(at: At, decision: &Decision) -> DecisionReport {
 
 /// Every fault, with what was done about it.
 pub(super) fn faults(records: &[Record]) -> Vec<FaultReport> {
-    records.iter().enumerate().filter_map(|(i, record)| fault(record, &records[i + 1..])).collect()
+    // Read backwards, so that the answer to a task's fault is the latest one seen.
+    let mut answers: BTreeMap<&TaskId, String> = BTreeMap::new();
+    let mut found: Vec<FaultReport> = Vec::new();
+    for record in records.iter().rev() {
+        found.extend(fault(record, &answers));
+        if let Some((task, answer)) = answer(&record.event) {
+            answers.insert(task, answer);
+        }
+    }
+    found.reverse();
+    found
 }
 
-fn fault(record: &Record, later: &[Record]) -> Option<FaultReport> {
+fn fault(record: &Record, answers: &BTreeMap<&TaskId, String>) -> Option<FaultReport> {
     let at = record.at;
     match &record.event {
         Event::AttemptFailed { task, attempt, fault } => {
-            let followed_by = later.iter().find_map(|r| answer(&r.event, task)).unwrap_or_default();
+            let followed_by = answers.get(task).cloned().unwrap_or_default();
             Some(FaultReport { task: Some(task.to_string()), attempt: Some(*attempt), followed_by, ..of(at, fault) })
         }
         Event::EffectBroken { key, broken } => {
@@ -60,6 +73,7 @@ fn fault(record: &Record, later: &[Record]) -> Option<FaultReport> {
 fn of(at: At, fault: &Fault) -> FaultReport {
     FaultReport {
         at: rfc3339(at.wall_ms),
+        elapsed_ms: at.elapsed_ms,
         task: None,
         attempt: None,
         class: fault.class,
@@ -70,17 +84,15 @@ fn of(at: At, fault: &Fault) -> FaultReport {
 }
 
 /// What an event says about how a task's fault was answered.
-fn answer(event: &Event, task: &TaskId) -> Option<String> {
+fn answer(event: &Event) -> Option<(&TaskId, String)> {
     match event {
-        Event::Decided { decision }
-            if decision.kind == DecisionKind::Recovery && decision.task.as_ref() == Some(task) =>
-        {
-            Some(decision.choice.clone())
+        Event::Decided { decision } if decision.kind == DecisionKind::Recovery => {
+            Some((decision.task.as_ref()?, decision.choice.clone()))
         }
-        Event::RetryScheduled { task: t, strategy, .. } if t == task => Some(strategy.name().to_owned()),
-        Event::TaskParked { task: t, .. } if t == task => Some("wait for a later run".to_owned()),
-        Event::TaskSettled { task: t, status: TaskStatus::Failed | TaskStatus::Blocked, .. } if t == task => {
-            Some("give the task up".to_owned())
+        Event::RetryScheduled { task, strategy, .. } => Some((task, strategy.name().to_owned())),
+        Event::TaskParked { task, .. } => Some((task, "wait for a later run".to_owned())),
+        Event::TaskSettled { task, status: TaskStatus::Failed | TaskStatus::Blocked, .. } => {
+            Some((task, "give the task up".to_owned()))
         }
         _ => None,
     }
@@ -95,6 +107,7 @@ pub(super) fn checkpoints(state: &State, started: &SessionStarted) -> Vec<Checkp
         reason: c.reason.clone(),
         moved_branch: c.advance && c.durable,
         at: rfc3339(c.at.wall_ms),
+        elapsed_ms: c.at.elapsed_ms,
     };
     state.checkpoints.iter().map(report).collect()
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use quick_junit::{TestCase, TestCaseStatus, TestSuite};
 
 use super::ReportError;
-use super::junit_case::{Cases, End, body, end_of, fault_type, line, rerun};
+use super::format::{len, rfc3339};
+use super::junit_case::{Cases, End, LADDER, Limits, end_of, fault_type};
+use super::junit_plan::plan_cases;
 use super::model::{BudgetReport, Report, StoppedBy};
 use super::model_work::{
     AttemptOutcome, AttemptReport, GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding,
@@ -15,52 +17,83 @@ use super::model_work::{
 use crate::core::evidence::RequirementStatus;
 use crate::core::outcome::TestStatus;
 
-/// The report as `JUnit` XML.
+/// Attempts whose denied tool calls are told.
+const MAX_DENIALS: usize = 100;
+/// Largest file: GitLab takes 30 MB.
+const MAX_BYTES: usize = 28 << 20;
+
+/// The report as `JUnit` XML, of at most 28 MiB.
 ///
 /// # Errors
 /// The XML writer gave up.
 pub fn junit(report: &Report) -> Result<String, ReportError> {
-    let mut cases = Cases::in_file(&report.prd.path);
+    let mut xml = String::new();
+    for limits in LADDER {
+        xml = within(report, limits)?;
+        if xml.len() <= MAX_BYTES {
+            break;
+        }
+    }
+    Ok(xml)
+}
+
+fn within(report: &Report, limits: Limits) -> Result<String, ReportError> {
+    let mut cases = Cases::of(report, limits);
     let mut root = quick_junit::Report::new("maestro-ci");
     root.set_time(Duration::from_millis(report.timing.elapsed_ms));
+    let started_ms = report.timing.started_ms;
     let plan = plan_cases(report, &mut cases);
-    root.add_test_suite(suite("plan", 0, plan));
+    root.add_test_suite(suite("plan", started_ms, 0, plan, limits));
     let tasks = report.tasks.iter().map(|t| task_case(t, &mut cases)).collect();
-    let mut tasks = suite("tasks", report.tasks.iter().map(TaskReport::duration_ms).sum(), tasks);
-    add_spend(&mut tasks, report);
+    let tasks_ms = report.tasks.iter().map(TaskReport::duration_ms).sum();
+    let mut tasks = suite("tasks", started_ms, tasks_ms, tasks, limits);
+    add_spend(&mut tasks, report, limits);
     root.add_test_suite(tasks);
     let mut gates: Vec<TestCase> = report.gates.iter().map(|g| gate_case(g, &mut cases)).collect();
     gates.push(verdict_case(report, &mut cases));
-    root.add_test_suite(suite("gates", report.gates.iter().map(|g| g.duration_ms).sum(), gates));
+    let gates_ms = report.gates.iter().map(|g| g.duration_ms).sum();
+    let first_gate_ms = report.gates.iter().filter_map(|g| g.started_ms).min().unwrap_or(started_ms);
+    root.add_test_suite(suite("gates", first_gate_ms, gates_ms, gates, limits));
     let requirements = report.requirements.iter().map(|r| requirement_case(r, &mut cases)).collect();
-    root.add_test_suite(suite("requirements", 0, requirements));
+    root.add_test_suite(suite("requirements", started_ms, 0, requirements, limits));
     for gate in report.gates.iter().filter(|g| !g.cases.is_empty()) {
         let own = own_cases(gate, &mut cases);
-        root.add_test_suite(suite(&format!("gate:{}", gate.name), gate.duration_ms, own));
+        let began_ms = gate.started_ms.unwrap_or(started_ms);
+        let mut own = suite(&format!("gate:{}", gate.name), began_ms, gate.duration_ms, own, limits);
+        if not_listed(gate) > 0 {
+            own.add_property(("cases_not_listed", not_listed(gate).to_string().as_str()));
+        }
+        root.add_test_suite(own);
     }
-    Ok(root.to_string()?)
+    Ok(without_root_skipped(root.to_string()?))
 }
 
-fn suite(name: &str, duration_ms: u64, cases: Vec<TestCase>) -> TestSuite {
-    let mut suite = TestSuite::new(line(name));
+/// `skipped` on the root is unknown to Jenkins' schema; no reader needs it, as every suite has its own.
+fn without_root_skipped(mut xml: String) -> String {
+    let root = xml.find("<testsuites").unwrap_or(0);
+    let end = xml[root..].find('>').map_or(root, |end| root + end);
+    // The attributes before it are the name, which is ours, and a number.
+    if let Some(at) = xml[root..end].find(" skipped=\"").map(|at| root + at) {
+        let value = at + " skipped=\"".len();
+        if let Some(close) = xml[value..end].find('"') {
+            xml.replace_range(at..=value + close, "");
+        }
+    }
+    xml
+}
+
+fn suite(name: &str, started_ms: i64, duration_ms: u64, cases: Vec<TestCase>, limits: Limits) -> TestSuite {
+    let mut suite = TestSuite::new(limits.line(name));
     suite.set_time(Duration::from_millis(duration_ms));
+    suite.extra.insert("timestamp".into(), rfc3339(started_ms).into());
     suite.add_test_cases(cases);
     suite
 }
 
-/// One case for each epic: a plan that was made is a valid one.
-fn plan_cases(report: &Report, cases: &mut Cases) -> Vec<TestCase> {
-    let line_of = |epic: &str| report.tasks.iter().filter(|t| t.epic == epic).map(|t| t.line).min().unwrap_or(1);
-    let epics = report.plan.epics.iter();
-    epics
-        .map(|e| cases.case("plan", &format!("{} {}", e.id, e.title), line_of(&e.id), 0, TestCaseStatus::success()))
-        .collect()
-}
-
-fn add_spend(suite: &mut TestSuite, report: &Report) {
+fn add_spend(suite: &mut TestSuite, report: &Report, limits: Limits) {
     let BudgetReport { duration, tokens, api_calls, cost_microusd, source, .. } = &report.budget;
     let mut add = |name: &str, value: String| {
-        suite.add_property((name.to_owned(), line(&value)));
+        suite.add_property((name.to_owned(), limits.line(&value)));
     };
     add("session", report.session.clone());
     add("verdict", report.verdict.clone());
@@ -71,7 +104,7 @@ fn add_spend(suite: &mut TestSuite, report: &Report) {
     if let Some(stop) = &report.budget.stopped_by {
         add("stopped_by", stopped_by(stop));
     }
-    for denials in report.denials() {
+    for denials in report.denials().take(MAX_DENIALS) {
         add("denied", denials);
     }
     add("usage_source", source.clone());
@@ -97,11 +130,11 @@ fn stopped_by(stop: &StoppedBy) -> String {
 }
 
 fn task_case(task: &TaskReport, cases: &mut Cases) -> TestCase {
-    let mut status = task_end(task);
+    let mut status = task_end(task, cases);
     let told = matches!(task.status, TaskStanding::Failed | TaskStanding::Parked);
     let last_word = last_failed(task).filter(|_| told).map(|a| a.n);
     let earlier = task.attempts.iter().filter(|a| Some(a.n) != last_word);
-    status.add_reruns(earlier.filter_map(|a| Some(rerun(a.fault.as_ref()?, a.duration_ms))));
+    status.add_reruns(earlier.filter_map(|a| Some(cases.rerun(a.fault.as_ref()?, a.duration_ms))));
     cases.case("tasks", &format!("{} {}", task.id, task.title), task.line, task.duration_ms(), status)
 }
 
@@ -109,24 +142,25 @@ fn last_failed(task: &TaskReport) -> Option<&AttemptReport> {
     task.attempts.iter().rev().find(|a| a.outcome == AttemptOutcome::Failed)
 }
 
-fn task_end(task: &TaskReport) -> TestCaseStatus {
+fn task_end(task: &TaskReport, cases: &Cases) -> TestCaseStatus {
     let reason = task.reason.as_deref();
+    let end = |end: End<'_>| cases.status(&end);
     match task.status {
-        TaskStanding::Done | TaskStanding::NoOp => End::Passed.status(),
+        TaskStanding::Done | TaskStanding::NoOp => end(End::Passed),
         TaskStanding::Failed => match last_failed(task).and_then(|a| a.fault.as_ref()) {
-            Some(fault) => end_of(fault, &fault_type(fault)).status(),
-            None => End::Failure("failed", reason.unwrap_or("the task was given up")).status(),
+            Some(fault) => end(end_of(fault, &fault_type(fault))),
+            None => end(End::Failure("failed", reason.unwrap_or("the task was given up"))),
         },
-        TaskStanding::Blocked => End::Skipped("blocked", reason.unwrap_or("something it needs was given up")).status(),
+        TaskStanding::Blocked => end(End::Skipped("blocked", reason.unwrap_or("something it needs was given up"))),
         TaskStanding::Parked => {
             let why = last_failed(task).and_then(|a| a.fault.as_ref()).map_or_else(|| "parked".to_owned(), fault_type);
-            End::Error(&why, reason.unwrap_or("the agent could not work on it")).status()
+            end(End::Error(&why, reason.unwrap_or("the agent could not work on it")))
         }
-        TaskStanding::Running => End::Error("unfinished", "an attempt has no end on record").status(),
+        TaskStanding::Running => end(End::Error("unfinished", "an attempt has no end on record")),
         TaskStanding::Waiting if task.attempts.is_empty() => {
-            End::Skipped("unreached", "the run ended before it could start").status()
+            end(End::Skipped("unreached", "the run ended before it could start"))
         }
-        TaskStanding::Waiting => End::Error("unfinished", "the run ended before its next attempt").status(),
+        TaskStanding::Waiting => end(End::Error("unfinished", "the run ended before its next attempt")),
     }
 }
 
@@ -142,7 +176,14 @@ fn gate_case(gate: &GateReport, cases: &mut Cases) -> TestCase {
         GateStanding::Inconclusive => End::Error(ty, &text),
         GateStanding::Skipped | GateStanding::NotRun => End::Skipped(ty, &gate.summary),
     };
-    cases.case("gates", &gate.name, 1, gate.duration_ms, with_message(end.status(), &gate.summary))
+    let mut status = cases.status(&end);
+    // The message is the summary alone; the log is for the body.
+    status.set_message(cases.limits.line(&gate.summary));
+    let mut case = cases.case("gates", &gate.name, 1, gate.duration_ms, status);
+    if gate.status == GateStanding::Passed && !log.is_empty() {
+        case.set_system_out(cases.limits.body(log));
+    }
+    case
 }
 
 /// The verdict itself, so that no consumer is green where the run is not, whatever the reason.
@@ -151,30 +192,31 @@ fn verdict_case(report: &Report, cases: &mut Cases) -> TestCase {
         Some(0) => End::Passed,
         Some(1) => End::Failure(&report.verdict, &report.reason),
         Some(_) => End::Error(&report.verdict, &report.reason),
-        None => End::Skipped("running", "the run has not ended"),
+        None => End::Error("running", "the run has no end on record: it is under way, or its process was killed"),
     };
-    cases.case("gates", "verdict", 1, 0, end.status())
-}
-
-/// The message is the summary alone; the log is for the body.
-fn with_message(mut status: TestCaseStatus, summary: &str) -> TestCaseStatus {
-    status.set_message(line(summary));
-    status
+    let status = cases.status(&end);
+    cases.case("gates", "verdict", 1, 0, status)
 }
 
 fn requirement_case(requirement: &RequirementReport, cases: &mut Cases) -> TestCase {
     let reason = requirement.reason.as_str();
-    let status = match requirement.status {
-        RequirementStatus::Met => End::Passed.status(),
-        RequirementStatus::Unmet => End::Failure("unmet", reason).status(),
-        RequirementStatus::Unverified => End::Skipped("unverified", reason).status(),
-    };
+    let status = cases.status(&match requirement.status {
+        RequirementStatus::Met => End::Passed,
+        RequirementStatus::Unmet => End::Failure("unmet", reason),
+        RequirementStatus::Unverified => End::Skipped("unverified", reason),
+    });
     let name = format!("{} {}", requirement.id, requirement.text);
     let mut case = cases.case("requirements", &name, requirement.line, 0, status);
     if !requirement.evidence.is_empty() {
-        case.set_system_out(body(&requirement.evidence.join("\n")));
+        case.set_system_out(cases.limits.body(&requirement.evidence.join("\n")));
     }
     case
+}
+
+/// Cases that the gate counted and its bounded list lacks; none of them failed, unless more failed than it holds.
+fn not_listed(gate: &GateReport) -> u64 {
+    let counted = gate.counts.values().fold(0, |sum: u64, n| sum.saturating_add(*n));
+    counted.saturating_sub(len(gate.cases.len()))
 }
 
 fn own_cases(gate: &GateReport, cases: &mut Cases) -> Vec<TestCase> {
@@ -188,7 +230,13 @@ fn own_cases(gate: &GateReport, cases: &mut Cases) -> Vec<TestCase> {
             TestStatus::Failed => End::Failure("failed", &test.message),
             TestStatus::Skipped => End::Skipped("skipped", &test.message),
         };
-        cases.case(&classname_of(&test.classname), &test.name, 1, test.time_ms, end.status())
+        let status = cases.status(&end);
+        let mut case = cases.case(&classname_of(&test.classname), &test.name, 1, test.time_ms, status);
+        if let Some(file) = &test.file {
+            case.extra.insert("file".into(), cases.limits.line(file).into());
+            case.extra.insert("line".into(), test.line.unwrap_or(1).max(1).to_string().into());
+        }
+        case
     })
     .collect()
 }
@@ -243,6 +291,70 @@ mod tests {
         assert!(matches!(status_of(&report, "T-004"), TestCaseStatus::Skipped { .. }));
         assert!(matches!(status_of(&report, "lint"), TestCaseStatus::NonSuccess { .. }));
         assert!(matches!(status_of(&report, "FR-3"), TestCaseStatus::Skipped { .. }));
+    }
+
+    #[test]
+    fn suites_say_when_they_began_and_the_root_has_only_what_every_schema_knows() {
+        let xml = junit(&testing::report()).expect("XML");
+        let root = &xml[xml.find("<testsuites").expect("a root")..];
+        let root = &root[..=root.find('>').expect("its end")];
+        let names: Vec<&str> = root.split(' ').skip(1).filter_map(|a| Some(a.split_once('=')?.0)).collect();
+        assert_eq!(names, ["name", "tests", "failures", "errors", "time"], "{root}");
+        assert!(parsed().test_suites.iter().all(|s| s.timestamp.is_some()), "{xml}");
+    }
+
+    #[test]
+    fn a_test_stands_in_its_own_file() {
+        let report = parsed();
+        let own = &report.test_suites.last().expect("the gate's own").test_cases[0];
+        assert_eq!((own.extra["file"].as_str(), own.extra["line"].as_str()), ("tests/it.rs", "7"));
+    }
+
+    #[test]
+    fn nothing_is_red_in_a_green_run_and_something_is_in_every_other() {
+        let mut report = testing::report();
+        let red = |report: &Report| {
+            let xml = junit(report).expect("XML");
+            let parsed = quick_junit::Report::deserialize_from_str(&xml).expect("well-formed");
+            parsed.test_suites.iter().map(|s| s.failures + s.errors).sum::<usize>()
+        };
+        report.exit_code = Some(0);
+        assert_eq!(red(&report), 0);
+        for code in [None, Some(1), Some(5), Some(70), Some(130)] {
+            let empty = Report { exit_code: code, ..Report::default() };
+            assert!(red(&empty) > 0, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_leaves_a_requirement_out_is_red_and_so_is_none() {
+        let coverage = |report: &Report| {
+            let xml = junit(report).expect("XML");
+            let parsed = quick_junit::Report::deserialize_from_str(&xml).expect("well-formed");
+            status_of(&parsed, "coverage").clone()
+        };
+        let mut report = testing::report();
+        assert!(matches!(coverage(&report), TestCaseStatus::Success { .. }));
+        report.requirements[2].id = "FR-9".to_owned();
+        assert!(matches!(coverage(&report), TestCaseStatus::NonSuccess { .. }));
+        report.tasks.clear();
+        assert!(matches!(coverage(&report), TestCaseStatus::NonSuccess { .. }));
+    }
+
+    #[test]
+    fn a_report_of_any_size_stays_below_what_gitlab_takes() {
+        let mut report = testing::report();
+        let failed = report.tasks.iter().find(|t| t.id == "T-003").expect("it failed").clone();
+        let mut long = failed;
+        if let Some(fault) = &mut long.attempts[0].fault {
+            fault.message = "<&>\"'".repeat(4_000);
+        }
+        report.tasks = (0..600).map(|_| long.clone()).collect();
+        let xml = junit(&report).expect("XML");
+        assert!(xml.len() <= MAX_BYTES && xml.len() > 1 << 20, "{}", xml.len());
+        let parsed = quick_junit::Report::deserialize_from_str(&xml).expect("well-formed");
+        let names: BTreeSet<&str> = parsed.test_suites[1].test_cases.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names.len(), 600);
     }
 
     #[test]

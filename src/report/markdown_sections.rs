@@ -26,6 +26,11 @@ pub(super) fn summary(report: &Report) -> String {
         format!("Checkpoints: {}", report.metrics.checkpoints),
         format!("Isolation: {}", md(&report.isolation.level)),
     ];
+    if report.exit_code.is_none() {
+        let running: Vec<&str> = report.progress.running.iter().map(|worker| worker.task.as_str()).collect();
+        let running = if running.is_empty() { "no task".to_owned() } else { running.join(", ") };
+        items.push(format!("Under way when this was written: {}", md(&running)));
+    }
     items.extend(report.agents.iter().map(|agent| format!("Agent: {}", md(&agent.in_words()))));
     items.extend(report.notes.iter().map(|note| format!("Note: {}", md(note))));
     items.extend(report.denials().map(|denials| format!("Denied: {}", md(&denials))));
@@ -103,12 +108,20 @@ pub(super) fn testing(report: &Report) -> String {
     let mut text = table(&["Suite", "Passed", "Failed", "Skipped"], &rows);
     let cases = tested.iter().flat_map(|g| g.cases.iter().map(move |c| (g, c)));
     let red = cases.filter(|(_, c)| c.status == TestStatus::Failed);
-    let red =
-        list(red.map(|(g, c)| format!("{} · {} {}: {}", md(&g.name), md(&c.classname), md(&c.name), md(&c.message))));
+    let red = list(red.map(|(g, c)| {
+        let place = c.file.as_deref().map(|file| format!(" ({})", md(&place(file, c.line)))).unwrap_or_default();
+        format!("{} · {} {}{place}: {}", md(&g.name), md(&c.classname), md(&c.name), md(&c.message))
+    }));
     if !red.is_empty() {
         text.push_str(&format!("\nFailed tests:\n\n{red}"));
     }
+    text.push_str("\nCoverage and its change: no gate reports them.\n");
     text
+}
+
+/// `src/lib.rs:12`.
+fn place(file: &str, line: Option<u32>) -> String {
+    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
 }
 
 fn test_row(gate: &GateReport) -> Vec<String> {
@@ -134,7 +147,15 @@ pub(super) fn gates(report: &Report) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = report.gates.iter().map(row).collect();
-    table(&["Gate", "Result", "Required", "Detected", "Time", "Summary"], &rows)
+    let mut text = table(&["Gate", "Result", "Required", "Detected", "Time", "Summary"], &rows);
+    let problems = report.gates.iter().flat_map(|g| g.problems.iter().map(move |p| (g, p)));
+    let problems = list(
+        problems.map(|(g, p)| format!("{} · {}: {}", md(&g.name), md(&place(&p.path, Some(p.line))), md(&p.message))),
+    );
+    if !problems.is_empty() {
+        text.push_str(&format!("\nThe logs name these lines:\n\n{problems}"));
+    }
+    text
 }
 
 pub(super) fn requirements(report: &Report) -> String {

@@ -5,10 +5,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::model_measure::{Counts, CurvePoint, Progress};
 use super::model_work::{Changes, GateReport, RequirementReport, RoundReport, TaskReport};
 use crate::core::call::Scope;
 use crate::core::decision::DecisionKind;
 use crate::core::fault::FaultClass;
+use crate::core::finding::Finding;
 use crate::core::prd::{Priority, Warning};
 use crate::core::session::{AgentInfo, Phase, PriceList};
 
@@ -54,6 +56,15 @@ pub struct Report {
     pub earlier_rounds: Vec<RoundReport>,
     /// Requirements, in the PRD's order.
     pub requirements: Vec<RequirementReport>,
+    /// How far the work is.
+    #[serde(default)]
+    pub progress: Progress,
+    /// What gates and rules have against the work, the heaviest first, the first five thousand.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Findings that no list holds.
+    #[serde(default)]
+    pub findings_not_listed: u64,
     /// Decisions, in the order in which they were made.
     pub decisions: Vec<DecisionReport>,
     /// Faults, in the order in which they happened.
@@ -157,6 +168,9 @@ pub struct DecisionReport {
     pub at: String,
     /// The same, milliseconds since the Unix epoch.
     pub at_ms: i64,
+    /// The same, active time of the session, milliseconds.
+    #[serde(default)]
+    pub elapsed_ms: u64,
     /// What it is about.
     pub kind: DecisionKind,
     /// The task it concerns, if one.
@@ -182,6 +196,9 @@ pub struct DecisionReport {
 pub struct FaultReport {
     /// RFC 3339.
     pub at: String,
+    /// The same, active time of the session, milliseconds.
+    #[serde(default)]
+    pub elapsed_ms: u64,
     /// Whose; none where it concerns the session.
     pub task: Option<String>,
     /// In which attempt.
@@ -211,6 +228,9 @@ pub struct CheckpointReport {
     pub moved_branch: bool,
     /// RFC 3339.
     pub at: String,
+    /// The same, active time of the session, milliseconds.
+    #[serde(default)]
+    pub elapsed_ms: u64,
 }
 
 /// Limits, and what was used of them.
@@ -235,6 +255,9 @@ pub struct BudgetReport {
     pub source: String,
     /// The limit that stopped the run, if one did.
     pub stopped_by: Option<StoppedBy>,
+    /// How it was used, in at most four hundred points from the start to the end of the record.
+    #[serde(default)]
+    pub curve: Vec<CurvePoint>,
 }
 
 /// The time budget.
@@ -302,8 +325,14 @@ pub struct Metrics {
     pub rollback_success: Option<f64>,
     /// Durable checkpoints, the base commit apart.
     pub checkpoints: u32,
+    /// Checkpoints that the branch moved to or a rollback went back to, of all durable ones.
+    #[serde(default)]
+    pub checkpoint_use: Option<f64>,
     /// Share of each limit that was used.
     pub resource_use: ResourceUse,
+    /// What the rates are made of.
+    #[serde(default)]
+    pub counts: Counts,
 }
 
 /// Share of each limit that was used; none where there is no limit.

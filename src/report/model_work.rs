@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::model_measure::WaitReport;
 use crate::core::agent::{EventCounts, Terminal, denied};
 use crate::core::budget::Usage;
 use crate::core::evidence::RequirementStatus;
 use crate::core::fault::Fault;
-use crate::core::outcome::{FileChange, TestCase};
+use crate::core::outcome::{FileChange, Problem, TestCase};
 use crate::core::prd::Priority;
 use crate::core::recovery::Strategy;
 use crate::core::session::RoundPurpose;
@@ -81,6 +82,9 @@ pub struct TaskReport {
     pub line: u32,
     /// Its attempts, in order.
     pub attempts: Vec<AttemptReport>,
+    /// When it did not go on, and why.
+    #[serde(default)]
+    pub waits: Vec<WaitReport>,
 }
 
 /// What came of an attempt.
@@ -112,6 +116,12 @@ pub struct AttemptReport {
     pub started: String,
     /// The same, milliseconds since the Unix epoch.
     pub started_ms: i64,
+    /// The same, active time of the session, milliseconds.
+    #[serde(default)]
+    pub started_elapsed_ms: u64,
+    /// Wall-clock limit of its agent, milliseconds; none until its workspace is ready.
+    #[serde(default)]
+    pub limit_ms: Option<u64>,
     /// Active time from its start to its end (or to the end of the record), milliseconds.
     pub duration_ms: u64,
     /// What came of it.
@@ -142,6 +152,12 @@ pub struct AttemptReport {
     pub file_count: u64,
     /// The commit it became on the tip, if it did.
     pub commit: Option<String>,
+    /// The end of what its agent wrote to standard error; untrusted text.
+    #[serde(default)]
+    pub log_tail: String,
+    /// SHA-256 (hex) of its `changes.patch`, where one was kept.
+    #[serde(default)]
+    pub patch_sha256: Option<String>,
 }
 
 impl AttemptReport {
@@ -193,6 +209,12 @@ pub struct GateReport {
     pub detected: bool,
     /// Its state.
     pub status: GateStanding,
+    /// When it began, milliseconds since the Unix epoch; none where it did not.
+    #[serde(default)]
+    pub started_ms: Option<i64>,
+    /// The same, active time of the session, milliseconds.
+    #[serde(default)]
+    pub started_elapsed_ms: Option<u64>,
     /// Milliseconds.
     pub duration_ms: u64,
     /// Why it is not green, or what it counted.
@@ -203,6 +225,9 @@ pub struct GateReport {
     pub requirements: Vec<String>,
     /// Its own test cases, the first two thousand; untrusted text.
     pub cases: Vec<TestCase>,
+    /// What its log says about single lines, where it is red and its report names no failed test; untrusted text.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
     /// The round, from 1; none where there was no final round.
     pub round: Option<u32>,
     /// The end of its log; untrusted text.
@@ -232,6 +257,12 @@ pub struct RoundGate {
     pub name: String,
     /// Its state.
     pub status: GateStanding,
+    /// When it began, milliseconds since the Unix epoch; none where it did not.
+    #[serde(default)]
+    pub started_ms: Option<i64>,
+    /// The same, active time of the session, milliseconds.
+    #[serde(default)]
+    pub started_elapsed_ms: Option<u64>,
     /// Milliseconds.
     pub duration_ms: u64,
     /// Why it is not green, or what it counted.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::format::{len, len32, rfc3339};
+use super::model_measure::WaitReport;
 use super::model_work::{AttemptOutcome, AttemptReport, Changes, TaskReport, TaskStanding};
 use crate::core::agent::AgentReport;
 use crate::core::event::{Event, Record};
@@ -15,12 +16,56 @@ use crate::core::session::TaskStatus;
 use crate::core::state::{AttemptState, State, TaskPhase, TaskState};
 
 /// Every task, in the plan's order.
-pub(super) fn tasks(state: &State) -> Vec<TaskReport> {
+pub(super) fn tasks(state: &State, records: &[Record]) -> Vec<TaskReport> {
     let Some(plan) = &state.plan else { return Vec::new() };
-    plan.tasks.iter().filter_map(|task| Some(task_report(state, task, state.tasks.get(&task.id)?))).collect()
+    let mut waits = waits(state, records);
+    let report = |task: &Task| {
+        let waits = waits.remove(&task.id).unwrap_or_default();
+        Some(task_report(state, task, state.tasks.get(&task.id)?, waits))
+    };
+    plan.tasks.iter().filter_map(report).collect()
 }
 
-fn task_report(state: &State, task: &Task, own: &TaskState) -> TaskReport {
+/// When tasks did not go on, and why; waits that took no time are left out.
+fn waits<'a>(state: &State, records: &'a [Record]) -> BTreeMap<&'a TaskId, Vec<WaitReport>> {
+    let mut open: BTreeMap<&TaskId, (u64, &str)> = BTreeMap::new();
+    let mut all: BTreeMap<&TaskId, Vec<WaitReport>> = BTreeMap::new();
+    let mut end = |task: &'a TaskId, from_elapsed_ms: u64, until_elapsed_ms: u64, why: &str| {
+        if until_elapsed_ms > from_elapsed_ms {
+            let wait = WaitReport { from_elapsed_ms, until_elapsed_ms, why: why.to_owned() };
+            all.entry(task).or_default().push(wait);
+        }
+    };
+    for record in records {
+        let Some((task, why)) = wait(&record.event) else { continue };
+        if let Some((since, why)) = open.remove(task) {
+            end(task, since, record.at.elapsed_ms, why);
+        }
+        if let Some(why) = why {
+            open.insert(task, (record.at.elapsed_ms, why));
+        }
+    }
+    for (task, (since, why)) in open {
+        end(task, since, state.at.elapsed_ms, why);
+    }
+    all
+}
+
+/// The task that an event lets go on or makes wait, and for what it then waits.
+fn wait(event: &Event) -> Option<(&TaskId, Option<&'static str>)> {
+    match event {
+        Event::RetryScheduled { task, .. } => Some((task, Some("retry"))),
+        Event::TaskParked { task, .. } => Some((task, Some("resume"))),
+        Event::Captured { task, capture, .. } if capture.commit.is_some() => Some((task, Some("integration"))),
+        Event::AttemptStarted { task, .. }
+        | Event::IntegrationStarted { task, .. }
+        | Event::AttemptFailed { task, .. }
+        | Event::TaskSettled { task, .. } => Some((task, None)),
+        _ => None,
+    }
+}
+
+fn task_report(state: &State, task: &Task, own: &TaskState, waits: Vec<WaitReport>) -> TaskReport {
     TaskReport {
         id: task.id.to_string(),
         title: task.title.clone(),
@@ -33,6 +78,7 @@ fn task_report(state: &State, task: &Task, own: &TaskState) -> TaskReport {
         reason: own.reason.clone(),
         line: task.line,
         attempts: own.attempts.iter().zip(1..).map(|(attempt, n)| attempt_report(state, own, n, attempt)).collect(),
+        waits,
     }
 }
 
@@ -59,6 +105,8 @@ fn attempt_report(state: &State, task: &TaskState, n: u32, attempt: &AttemptStat
         agent: attempt.agent.clone(),
         started: rfc3339(attempt.started.wall_ms),
         started_ms: attempt.started.wall_ms,
+        started_elapsed_ms: attempt.started.elapsed_ms,
+        limit_ms: Some(attempt.limit_ms).filter(|limit| *limit > 0),
         duration_ms: end_ms.saturating_sub(attempt.started.elapsed_ms),
         outcome: outcome(task, n, attempt),
         fault: attempt.fault.clone(),
@@ -73,6 +121,8 @@ fn attempt_report(state: &State, task: &TaskState, n: u32, attempt: &AttemptStat
         files: attempt.capture.as_ref().map(|c| c.files.clone()).unwrap_or_default(),
         file_count: attempt.capture.as_ref().map_or(0, |c| c.file_count),
         commit: attempt.integrated.as_ref().map(ToString::to_string),
+        log_tail: report.map(|r| r.stderr_tail.clone()).unwrap_or_default(),
+        patch_sha256: attempt.capture.as_ref().and_then(|c| c.patch_sha256.clone()),
     }
 }
 

@@ -150,6 +150,7 @@ fn capture() -> Capture {
         changed_lines: 86,
         rejected: None,
         violation: None,
+        patch_sha256: None,
     }
 }
 
@@ -160,6 +161,8 @@ fn green() -> GateResult {
         status,
         time_ms: 12,
         message: HOSTILE.repeat(300),
+        file: Some("tests/it.rs".to_owned()),
+        line: Some(7),
     };
     let cases = vec![
         case("works", TestStatus::Passed),
@@ -175,6 +178,7 @@ fn green() -> GateResult {
         summary: "2 passed, 1 known failure, 1 skipped".to_owned(),
         cases,
         counts: counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+        problems: Vec::new(),
         log_tail: HOSTILE.to_owned(),
         leaked_processes: 0,
     }
@@ -188,6 +192,7 @@ fn red() -> GateResult {
         summary: HOSTILE.to_owned(),
         cases: Vec::new(),
         counts: BTreeMap::new(),
+        problems: Vec::new(),
         log_tail: HOSTILE.repeat(300),
         leaked_processes: 2,
     }

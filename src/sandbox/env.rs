@@ -42,9 +42,16 @@ const ALLOWED: [&str; 35] = [
 ];
 
 /// What no child gets, whatever is listed: with these a job proves to others who it is, or changes its own records.
-const NEVER: [&str; 3] = ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_RUNTIME_TOKEN"];
+/// The last two are how we speak to the forge ourselves.
+const NEVER: [&str; 5] = [
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_RUNTIME_TOKEN",
+    "MAESTRO_CI_APP_KEY",
+    "MAESTRO_CI_FORGE_TOKEN",
+];
 /// Tokens with which a child can do to the forge what the job may.
-const JOB_TOKENS: [&str; 3] = ["GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN"];
+const JOB_TOKENS: [&str; 4] = ["GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN", "GITLAB_TOKEN"];
 
 /// What a list of names to pass says about the job's own tokens.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -104,7 +111,7 @@ mod tests {
         let ours = NEVER.into_iter().chain(JOB_TOKENS).map(|name| (name.to_owned(), "x".to_owned()));
         let env = child_env(ours, &["*".to_owned()], &[]);
         let names: Vec<&str> = env.iter().map(|(k, _)| k.as_str()).collect();
-        assert_eq!(names, ["GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN", "CI"]);
+        assert_eq!(names, ["GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN", "GITLAB_TOKEN", "CI"]);
         let listed = ["GITHUB_*".to_owned(), "ACTIONS_RUNTIME_TOKEN".to_owned()];
         let expected = Tokens { passed: vec!["GITHUB_TOKEN"], withheld: vec!["ACTIONS_RUNTIME_TOKEN"] };
         assert_eq!(tokens_among(&listed), expected);

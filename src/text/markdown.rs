@@ -2,7 +2,8 @@
 //! does nothing: no markup, no HTML, no link, no mention, no issue reference. Where it stands is the caller's business.
 //!
 //! Forges look for `@name` and `#1` in the *rendered* text, so that neither a backslash nor an entity disarms them;
-//! all of them leave code spans alone. Hence the sign, and only the sign, becomes a code span.
+//! all of them leave code spans alone. Hence the sign, and only the sign, becomes a code span. The same disarms what
+//! GitLab takes for a command to itself: `/merge` at the start of a line.
 
 use super::untrusted::{clean_line, clean_lines};
 
@@ -22,6 +23,15 @@ pub fn markdown_inline(text: &str) -> String {
         out.push('`');
     }
     out
+}
+
+/// A link to an address that a CI system gave us; just the words where it is not plainly one of the web.
+pub fn markdown_link(words: &str, address: &str) -> String {
+    let is_plain =
+        |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | '\\' | '"' | '`' | '|');
+    let is_web = address.starts_with("https://") || address.starts_with("http://");
+    let words = markdown_inline(words);
+    if is_web && address.chars().all(is_plain) { format!("[{words}]({address})") } else { words }
 }
 
 /// A fenced block, each line as it is; ends with a newline. The fence is longer than any run of backticks inside.
@@ -44,7 +54,11 @@ fn is_active(chars: &[char], i: usize) -> bool {
         |offset: isize| i.checked_add_signed(offset).and_then(|i| chars.get(i)).map_or('\0', char::to_ascii_lowercase);
     match chars[i] {
         '@' => true,
-        '#' | '!' | '%' | '~' | '&' => at(1).is_ascii_digit(),
+        '#' | '!' | '&' => at(1).is_ascii_digit(),
+        // GitLab: milestones and labels, also by name.
+        '%' | '~' => at(1).is_alphanumeric() || at(1) == '"',
+        // GitLab: a command to it, which it carries out with the rights of our token.
+        '/' if i == 0 => at(1).is_ascii_alphabetic(),
         ':' => at(1) == '/' && at(2) == '/',
         '/' => (at(-1) == ':' && at(1) == '/') || (at(-2) == ':' && at(-1) == '/'),
         '.' => (at(-3), at(-2), at(-1)) == ('w', 'w', 'w'),
@@ -113,6 +127,16 @@ mod tests {
     fn mentions_references_and_links_are_disarmed() {
         assert_eq!(markdown_inline("@everyone fixes #1"), "`@`everyone fixes `#`1");
         assert_eq!(markdown_inline("https://evil www.evil GH-7 C#"), "https`://`evil www`.`evil GH`-`7 C\\#");
+        assert_eq!(markdown_inline("/merge ~bug %v1 a/b 50 %"), "`/`merge `~`bug `%`v1 a/b 50 %");
+    }
+
+    #[test]
+    fn an_address_that_is_more_than_one_is_only_words() {
+        let check = |address: &str, expected: &str| assert_eq!(markdown_link("the job", address), expected);
+        check("https://ci.example/o/r/1?a=b#c", "[the job](https://ci.example/o/r/1?a=b#c)");
+        for hostile in ["javascript:alert(1)", "https://x)[y](https://z", "https://x y", "https://x\n", "//x", ""] {
+            check(hostile, "the job");
+        }
     }
 
     #[test]

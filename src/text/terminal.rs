@@ -7,7 +7,7 @@ use std::str::Chars;
 use super::untrusted::{is_line_break, is_visible};
 
 /// One line for a terminal or a log. The GitHub runner acts on `::name::` at the start of a line (after trimming any
-/// Unicode space) and on `##[name]` anywhere in it; both are broken by a visible space.
+/// Unicode space) and on `##[name]` anywhere in it, that of Azure on `##vso[…]`; all are broken by a visible space.
 pub fn terminal_line(text: &str) -> String {
     let plain = without_sequences(text);
     let mut line = String::with_capacity(plain.len());
@@ -19,11 +19,33 @@ pub fn terminal_line(text: &str) -> String {
         }
     }
     // Only now: what was dropped may have kept the parts of a command apart.
-    let line = line.trim().replace("##[", "# #[");
+    let line = break_commands(line.trim());
     match line.strip_prefix("::") {
         Some(rest) => format!(": :{rest}"),
         None => line,
     }
+}
+
+/// Breaks what CI runners take for a command anywhere in a line: `##[name]` and `##word[name]`.
+pub(super) fn break_commands(text: &str) -> String {
+    with_second_sign(text, " #")
+}
+
+/// The same with something else for the second sign of each such command.
+pub(super) fn with_second_sign(text: &str, sign: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("##") {
+        let (before, found) = rest.split_at(at + 1);
+        out.push_str(before);
+        let word = found[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        rest = if word.starts_with('[') {
+            out.push_str(sign);
+            &found[1..]
+        } else {
+            found
+        };
+    }
+    out + rest
 }
 
 /// The text without terminal control sequences (ECMA-48); single control characters stay.
@@ -88,6 +110,14 @@ mod tests {
         }
         for middle in ["a ##[error]x", "a #\u{200b}#[error]x", "a #\u{1b}[m#[error]x"] {
             assert_eq!(terminal_line(middle), "a # #[error]x");
+        }
+        for (text, expected) in [
+            ("###[error]x", "## #[error]x"),
+            ("a ##vso[task.x]y", "a # #vso[task.x]y"),
+            ("##teamcity[x", "# #teamcity[x"),
+            ("## heading [link]", "## heading [link]"),
+        ] {
+            assert_eq!(terminal_line(text), expected);
         }
     }
 

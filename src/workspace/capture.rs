@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::{WorkspaceError, Workspaces, io_at};
 use crate::core::{Capture, Commit, FileChange};
 use crate::git::{GitError, Output};
@@ -72,12 +74,12 @@ impl Workspaces {
             return Ok(Capture::default());
         }
         let commit = self.commit_tree(&tree, request.onto, request.message, None)?;
-        self.keep_patch(request, &commit)?;
+        let patch_sha256 = self.keep_patch(request, &commit)?;
         let violation = (request.policy)(&files);
         let file_count = files.len() as u64;
         let changed_lines = files.iter().map(|f| f.added.saturating_add(f.removed)).fold(0, u64::saturating_add);
         files.truncate(LISTED_FILES);
-        Ok(Capture { commit: Some(commit), files, file_count, changed_lines, rejected, violation })
+        Ok(Capture { commit: Some(commit), files, file_count, changed_lines, rejected, violation, patch_sha256 })
     }
 
     /// True where git failed for reasons that no agent can make: it was ended, the disk is full, or somebody holds our
@@ -91,15 +93,17 @@ impl Workspaces {
         added.code == -1 || locked() || (added.stderr.contains("No space left on device") && full())
     }
 
-    fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<(), WorkspaceError> {
+    /// Writes the patch; returns the hash by which reports know it.
+    fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<Option<String>, WorkspaceError> {
         let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
         let mut patch = self.store().checked(&args, Vec::new())?.stdout;
         patch.truncate(MAX_PATCH_BYTES);
         // It is for readers; an agent that locked its directory must not end the run with that.
         if let Err(error) = write_atomic(request.patch, &patch) {
             tracing::warn!("{} cannot be written: {error}", request.patch.display());
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(format!("{:x}", Sha256::digest(&patch))))
     }
 
     /// Makes a commit in the private store. With a date, the same call gives the same commit.

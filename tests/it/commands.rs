@@ -34,7 +34,7 @@ fn done(env: &Env) -> Vec<String> {
 }
 
 fn sessions(env: &Env) -> Vec<Value> {
-    env.run(&["sessions", "--json"]).exits(0).json().as_array().unwrap().clone()
+    env.run(&["sessions", "--json"]).exits(0).json()["sessions"].as_array().unwrap().clone()
 }
 
 /// A session that did one of two tasks and stopped at its budget.
@@ -460,6 +460,10 @@ fn sessions_are_listed_with_their_verdicts() {
     assert_eq!(get("exit_code"), [0, 1]);
     assert_eq!(get("branch"), ["maestro/feature", "second"]);
     assert_eq!(list[0]["metrics"]["autonomy_ratio"], 1.0);
+    let totals = &env.run(&["sessions", "--json"]).exits(0).json()["totals"];
+    assert_eq!((&totals["sessions"], &totals["verdicts"]["failed"]), (&Value::from(2), &Value::from(1)));
+    assert_eq!(totals["metrics"]["counts"]["tasks"], 4);
+    assert!(totals["metrics"]["autonomy_ratio"].as_f64() < Some(1.0), "{totals}");
 }
 
 #[test]
@@ -559,7 +563,7 @@ fn log_shows_one_task_and_every_record_is_what_the_schema_says() {
         check_schema(&schema, record);
         assert_eq!(record["seq"].as_u64().unwrap() - all[0]["seq"].as_u64().unwrap(), i as u64);
     }
-    assert_eq!(env.run(&["log", "--task", "T-999"]).exits(0).stdout, "");
+    env.run(&["log", "--task", "T-999"]).exits(2).says("T-999");
 }
 
 // --- rollback, approve, clean ------------------------------------------------------------------------------------

@@ -580,12 +580,15 @@ fn logging_log_to_file_decides_whether_the_log_is_kept() {
 
 #[test]
 fn a_key_of_a_later_version_is_accepted_and_named() {
-    let config = "state: {remote: origin}\nforge: {checks: true}\norchestrator: {max_iterations: 9}\n";
+    let config =
+        "state: {remote: origin}\nforge: {checks: true}\nsandbox: {network: none}\norchestrator: {max_iterations: 9}\n";
     let env = configured(1, config);
     let check = env.run(&["check", "--prd", "prd.md", "--agent-cmd", "true"]).exits(0);
     let check = check.prints("`state.remote` is accepted; state on a remote comes with a later version");
-    let check = check.prints("`forge.checks` is accepted").prints("`orchestrator.max_iterations` is accepted");
-    assert!(!check.stdout.contains("orchestrator.jobs"), "{}", check.stdout);
+    let check = check.prints("`sandbox.network` is accepted").prints("`orchestrator.max_iterations` is accepted");
+    for works in ["orchestrator.jobs", "forge.checks"] {
+        assert!(!check.stdout.contains(works), "{}", check.stdout);
+    }
     let run = run_with(&env, WRITES_A_FILE, &[]).exits(0).says("`state.remote` is accepted");
     env.check_run(&run);
 }

@@ -17,7 +17,7 @@ const LEVELS: [&[&str]; 8] = [
     &["git", "sandbox", "text"],
     &["prd", "config"],
     &["plan", "journal"],
-    &["agent", "gateway", "workspace", "gate", "report"],
+    &["agent", "gateway", "workspace", "gate", "forge", "report"],
     &["driver"],
     &["cli"],
     // The crate's roots: they name the rooms.

@@ -12,30 +12,47 @@
 )]
 
 mod acp;
+mod action;
 mod agent_budgets;
 mod agent_faults;
 mod agent_world;
 mod agents;
 mod bad_input;
 mod budgets;
+mod cancel;
 mod choice;
+mod ci_templates;
 mod commands;
 mod config_keys;
 mod crash;
 mod env;
+mod forge_app;
+mod forge_comment;
+mod forge_faults;
+mod forge_github;
+mod forge_gitlab;
+mod forge_push;
+mod forge_server;
+mod forge_world;
 mod gateway;
 mod gateway_guards;
 mod gateway_wire;
 mod gateway_world;
 mod golden;
 mod house;
+mod html;
+mod init;
+mod job;
 mod limits_http;
 mod misbehaviour;
 mod prd_shapes;
+mod reports;
 mod resumes;
+mod runner;
 mod runs;
 #[path = "../shared/mod.rs"]
 mod shared;
+mod terminal;
 mod upstream;
 mod walls;
 mod walls_hostile;

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use maestro_ci::core::*;
+use maestro_ci::core::{
+    Budget, CheckpointFrequency, Commit, Epic, JOURNAL_VERSION, Plan, PrdSummary, Priority, RecoverySettings,
+    RequirementSummary, SessionStarted, Settings, Task, UnknownCost, UnverifiedMode,
+};
 
 /// A small, fast, seeded generator (`SplitMix64`); good enough to choose.
 #[derive(Clone)]

@@ -164,6 +164,7 @@ impl World {
                 changed_lines: 1,
                 rejected: None,
                 violation: (behaviour == Behaviour::Violates).then(|| "these paths are protected".to_owned()),
+                patch_sha256: None,
             },
         }
     }
@@ -201,6 +202,7 @@ impl World {
             summary: String::new(),
             cases: Vec::new(),
             counts: BTreeMap::new(),
+            problems: Vec::new(),
             log_tail: String::new(),
             leaked_processes: 0,
         }

@@ -1,0 +1,119 @@
+//! The scribe: a thread that keeps a session's derived files, and the reports that flags ask for, fresh while the run
+//! goes on. Whoever kills the run at any instant finds them whole, and at most some seconds old.
+//!
+//! In: records, as they become durable. Out: files, each replaced at once. It takes at most a twentieth of the time, and
+//! none of the loop's. The last version, with the end in it, is written by the driver when the scribe has gone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::core::{Record, State};
+use crate::journal::{SessionDir, write_atomic};
+use crate::report::{self, Format};
+
+/// Shortest time between two versions.
+const PAUSE: Duration = Duration::from_secs(2);
+/// One part in so many of the time goes into reports.
+const SHARE: u32 = 20;
+
+/// A report that a flag asks for: where it goes, and in which format.
+pub type Asked = (PathBuf, Format);
+
+/// What is written, and where.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub session: SessionDir,
+    /// True where the log is kept as a file as well.
+    pub log_to_file: bool,
+    pub asked: Vec<Asked>,
+}
+
+impl Desk {
+    /// Writes everything that derives from these records. The files are for readers: one that cannot be written is said
+    /// so and does not end the run. Those that flags ask for are checked at the end of the run, by their writer.
+    pub(super) fn write(&self, state: &State, records: &[Record], is_over: &dyn Fn() -> bool) {
+        let files = match report::files_of(state, records, &|name| self.session.read_file(name)) {
+            Ok(files) => files,
+            Err(error) => return tracing::error!("the reports cannot be made: {error}"),
+        };
+        for (name, content) in files.iter().filter(|(name, _)| self.log_to_file || name != "execution-log.md") {
+            if is_over() {
+                return;
+            }
+            if let Err(error) = write_atomic(&self.session.path().join(name), content.as_bytes()) {
+                tracing::warn!("{name} cannot be written: {error}");
+            }
+            for (path, _) in self.asked.iter().filter(|(_, format)| format.file_name() == name) {
+                if let Err(error) = write_atomic(path, content.as_bytes()) {
+                    tracing::debug!("{} cannot be written yet: {error}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// The thread.
+pub(super) struct Scribe {
+    records: Sender<Vec<Record>>,
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Scribe {
+    /// Starts the thread; none where there can be no more threads, which costs freshness only.
+    pub(super) fn start(desk: Desk) -> Option<Self> {
+        let (records, inbox) = channel();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let work = move || keep_fresh(&desk, &inbox, &seen);
+        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(work).ok()?;
+        Some(Self { records, is_over, thread })
+    }
+
+    /// Hands over records that are on disk.
+    pub(super) fn take(&self, records: &[Record]) {
+        // A scribe that is gone has said why.
+        let _ = self.records.send(records.to_vec());
+    }
+
+    /// Ends the thread, at the latest after the report that it is at.
+    pub(super) fn end(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        drop(self.records);
+        let _ = self.thread.join();
+    }
+}
+
+fn keep_fresh(desk: &Desk, inbox: &Receiver<Vec<Record>>, is_over: &AtomicBool) {
+    let (mut state, mut records) = (State::default(), Vec::new());
+    let (mut is_stale, mut due) = (false, Instant::now());
+    loop {
+        let wait = if is_stale { due.saturating_duration_since(Instant::now()) } else { Duration::from_hours(1) };
+        match inbox.recv_timeout(wait) {
+            Ok(new) => {
+                for record in new {
+                    if let Err(error) = state.apply(&record) {
+                        return tracing::error!("the reports are no longer kept fresh: {error}");
+                    }
+                    records.push(record);
+                }
+                is_stale = true;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = Instant::now();
+        if is_stale && now >= due {
+            desk.write(&state, &records, &|| is_over.load(Ordering::Relaxed));
+            due = Instant::now() + (now.elapsed() * SHARE).max(PAUSE);
+            is_stale = false;
+        }
+    }
+}

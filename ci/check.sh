@@ -3,8 +3,9 @@
 #
 # Needs Linux 6.2 or newer with Landlock, git 2.38 or newer, Rust from rustup with rustfmt and clippy, Python 3.11 or newer
 # with venv (the tests' fake agent and the spelling check are Python), and registries of crates and of Python packages
-# where cargo-deny or typos are not there yet. It installs these two itself, into ~/.cargo/bin and target/check-venv, and
-# changes nothing else.
+# where cargo-deny or typos are not there yet. It installs these two itself, into ~/.cargo/bin and target/check-venv. jq,
+# curl and openssl, which the tests of pipelines and of tokens run, it installs from Debian's packages where they are missing
+# and it may. It changes nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,15 @@ typos_version=1.52.0
 step() { printf '\n== %s\n' "$*"; }
 
 step "what is needed"
+packages=()
+for tool in jq curl openssl; do
+    command -v "$tool" > /dev/null || packages+=("$tool")
+done
+if [ ${#packages[@]} -gt 0 ] && command -v apt-get > /dev/null; then
+    root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    "${root[@]}" apt-get -qq update && "${root[@]}" apt-get -qq install -y --no-install-recommends "${packages[@]}" || true
+fi
 missing=()
 needs() { # WHAT COMMAND…
     local what=$1
@@ -25,6 +35,9 @@ needs "Rust: install it with rustup" cargo --version
 needs "rustfmt: rustup component add rustfmt" cargo fmt --version
 needs "clippy: rustup component add clippy" cargo clippy --version
 needs "git 2.38 or newer" is_git_new_enough
+needs "jq (Debian's package jq)" jq --version
+needs "curl (Debian's package curl)" curl --version
+needs "openssl 3 (Debian's package openssl)" sh -c 'openssl version | grep -q "^OpenSSL 3"'
 needs "Python 3.11 or newer, as python3" python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 needs "Python's venv and pip (on Debian: python3-venv)" python3 -c 'import ensurepip, venv'
 # landlock_create_ruleset(2), asked for its version: 3 is that of Linux 6.2.

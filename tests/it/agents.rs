@@ -90,7 +90,7 @@ fn about_the_repository(agent: &str) -> (&[&str], &[&str]) {
 }
 
 #[test]
-fn the_repositorys_settings_are_let_in_by_the_configuration_alone() {
+fn settings_of_the_repository_are_let_in_by_the_configuration_alone() {
     each(&CLIS, |cli| {
         for is_let_in in [false, true] {
             let cli = &Cli { entry: None, ..*cli };

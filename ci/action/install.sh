@@ -61,6 +61,8 @@ build_environment() {
 }
 
 build() {
+    # Where cargo is started decides on toolchain and configuration: the checkout's are not the action's.
+    cd "$source_dir"
     command -v cargo > /dev/null || die 6 "to build from source, cargo has to be installed"
     local wanted have name
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$source_dir/Cargo.toml")

@@ -52,6 +52,13 @@ save() {
 
 sessions() { find "$1" -mindepth 2 -maxdepth 2 -name journal.jsonl 2> /dev/null | wc -l; }
 
+misfit() {
+    [ "$(git rev-parse --is-shallow-repository)" = false ] \
+        || die 6 "this clone lacks the commits that the sessions started from; check out with fetch-depth: 0"
+    die 6 "the history lacks the commits that the sessions started from: the base branch was rewritten." \
+        "Delete the saved state (the artifact) to start anew"
+}
+
 restore() {
     is_ours || die 2 "the input \`state-dir\` names a directory that holds something else"
     if [ ! -f "$state/refs.txt" ]; then
@@ -59,8 +66,7 @@ restore() {
         return
     fi
     if [ -f "$state/objects.bundle" ]; then
-        git bundle verify --quiet "$state/objects.bundle" 2> /dev/null \
-            || die 6 "this clone lacks the commits that the sessions started from; check out with fetch-depth: 0"
+        git bundle verify --quiet "$state/objects.bundle" 2> /dev/null || misfit
         # Objects only: which refs come back is for the list, and only ours do.
         git bundle unbundle "$state/objects.bundle" > /dev/null
     fi

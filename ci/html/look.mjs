@@ -105,6 +105,15 @@ const explore = async (name) => {
   await page.click("#closeall");
   await page.evaluate(() => { location.hash = "task-T-002"; });
   await page.waitForFunction(() => document.querySelector("#task-T-002").open);
+  // A fragment that is none, and a link to a task that the finder has hidden.
+  await page.evaluate(() => { location.hash = "%"; });
+  await page.reload({ waitUntil: "load" });
+  if (!(await page.locator("#finder").isVisible())) complain(name, "a fragment that is none stops the script");
+  await page.fill("#find", "T-003");
+  await page.waitForFunction(() => document.querySelector("#found").textContent === "1 task");
+  await page.evaluate(() => { location.hash = "task-T-002"; });
+  const reached = page.waitForFunction(() => document.activeElement === document.querySelector("#task-T-002 > summary"));
+  await reached.catch(() => complain(name, "a link does not reach a task that the finder has hidden"));
   await context.close();
 };
 

@@ -81,12 +81,41 @@ pub fn hand_over(args: &RunArgs, records: &[Record], dir: &SessionDir, verdict: 
         warn(write_dotenv(path, DOTENV_PREFIX, &all));
     }
     if ci.is_github() {
-        output::commands(&report::annotations(&report));
         output::commands(&worse(&report, verdict));
-        warn(runner.add_outputs(&pairs));
-        let page = report::job_summary(&report, ci.job_url.as_deref(), true);
-        warn(runner.add_summary(&page, "_Cut here: a job summary takes no more. All of it is in `final-report.md`._"));
+        tell_github(&ci, &report, &pairs, &runner);
     }
+}
+
+/// The same again where the process ends worse than was handed over: what that changes.
+pub fn hand_over_again(args: &RunArgs, records: &[Record], dir: &SessionDir, verdict: Verdict) {
+    let Ok(report) = Report::from_records(records) else { return };
+    if let Some(path) = &args.dotenv {
+        let all: Vec<_> = ended(verdict).into_iter().chain(pairs(args, &report, dir.path())).collect();
+        warn(write_dotenv(path, DOTENV_PREFIX, &all));
+    }
+    if Ci::from_env(&environment()).is_github() {
+        output::commands(&worse(&report, verdict));
+    }
+}
+
+/// The same of a finished report, in a job that has nothing else of its session. The other reports are looked for
+/// beside it.
+pub fn hand_over_report(path: &Path, report: &Report) {
+    let env = environment();
+    let ci = detect(&env);
+    if ci.is_github() {
+        let args = RunArgs { json: Some(path.to_owned()), ..RunArgs::default() };
+        let dir = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let pairs = pairs(&args, report, dir.parent().unwrap_or(&dir));
+        tell_github(&ci, report, &pairs, &Runner::from_env(&env));
+    }
+}
+
+fn tell_github(ci: &Ci, report: &Report, pairs: &[(&str, String)], runner: &Runner) {
+    output::commands(&report::annotations(report));
+    warn(runner.add_outputs(pairs));
+    let page = report::job_summary(report, ci.job_url.as_deref(), true);
+    warn(runner.add_summary(&page, "_Cut here: a job summary takes no more. All of it is in `final-report.md`._"));
 }
 
 /// At the end of the process, whatever it did: how it ended.

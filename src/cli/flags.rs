@@ -54,7 +54,7 @@ pub enum Command {
     Approve(ApproveArgs),
     /// Remove old sessions and their workspaces
     Clean(CleanArgs),
-    /// Tell the forge of a finished run: comment, check, pull request
+    /// Tell forge and CI of a finished run: comment, check, pull request, outputs, job summary; exits 0 where it could
     Publish(PublishArgs),
     /// A complete run on an embedded example; needs no key and no network
     Demo(DemoArgs),

@@ -30,6 +30,9 @@ pub struct PublishArgs {
     /// The report of a finished run, in JSON
     #[arg(value_name = "REPORT.json")]
     pub report: PathBuf,
+    /// The result branch; only this one, or one below maestro/, is pushed or gets a pull request
+    #[arg(long, value_name = "NAME", env = "MAESTRO_CI_BRANCH")]
+    pub branch: Option<String>,
     /// What to tell the forge.
     #[command(flatten)]
     pub forge: ForgeArgs,

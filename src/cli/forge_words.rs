@@ -17,6 +17,10 @@ const MAX_TITLE: usize = 200;
 /// The longest title of a pull request, characters.
 const MAX_PULL_TITLE: usize = 120;
 
+/// Why `publish` has made no comment, and what to do.
+pub const NO_PULL_REQUEST: &str = "[Maestro]   → No comment: no open pull or merge request is known for this job's commit \
+                                   or the result branch; --comment NUMBER names one";
+
 /// The check run of a report. None where the commit under review is not known.
 pub fn check_run(report: &Report, ci: &Ci, comment: &str) -> Option<CheckRun> {
     let annotations = report.findings.iter().filter_map(annotation).take(MAX_ANNOTATIONS).collect();
@@ -61,12 +65,10 @@ fn visible(message: &str) -> String {
     lines.join("\n")
 }
 
-/// The pull request for a report's result.
-pub fn pull(report: &Report, ci: &Ci, comment: &str) -> Pull {
-    let base = report.base.branch.clone().or_else(|| ci.head_ref.clone());
+/// The pull request for a report's result. Without a base it is the forge's default branch.
+pub fn pull(report: &Report, base: Option<String>, comment: &str) -> Pull {
     Pull {
         head: report.result.branch.clone(),
-        // Without a branch of ours it is the forge's default one.
         base: base.unwrap_or_default(),
         title: title(&report.prd.title, &report.prd.feature),
         body: comment.to_owned(),

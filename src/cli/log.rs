@@ -113,6 +113,7 @@ fn task_of(event: &Event) -> Option<&TaskId> {
         | Event::Merged { task, .. }
         | Event::TaskSettled { task, .. } => Some(task),
         Event::Decided { decision } => decision.task.as_ref(),
+        Event::EffectBroken { key, .. } | Event::Restarted { key } => key.task().map(|(task, _)| task),
         _ => None,
     }
 }
@@ -120,6 +121,15 @@ fn task_of(event: &Event) -> Option<&TaskId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_effect_of_an_attempt_belongs_to_its_task() {
+        use crate::core::{Broken, EffectKey};
+        let broken = Broken { message: String::new(), critical: false };
+        let of = |key| task_of(&Event::EffectBroken { key, broken: broken.clone() }).map(ToString::to_string);
+        assert_eq!(of(EffectKey::Capture { task: "T-001".into(), attempt: 1 }).as_deref(), Some("T-001"));
+        assert_eq!(of(EffectKey::Setup), None);
+    }
 
     #[test]
     fn a_moment_is_a_date_or_a_time_ago() {

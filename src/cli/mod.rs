@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
         }
     };
     output::start_logging(&cli.global);
-    let is_run = matches!(cli.command, None | Some(Command::Run(_) | Command::Resume(_)));
+    let is_run = matches!(cli.command, None | Some(Command::Run(_) | Command::Resume(_) | Command::Publish(_)));
     let verdict = dispatch(cli).unwrap_or_else(|error| {
         output::error(&error);
         error.verdict

@@ -26,7 +26,7 @@ struct Style {
     outcomes: bool,
     color: bool,
     bars: bool,
-    /// The GitHub runner reads along.
+    /// The GitHub runner reads along, in whatever form the log is.
     runner: bool,
     filter: reload::Handle<EnvFilter, Registry>,
     /// True where flags or the environment have spoken and the configuration has no say.
@@ -87,7 +87,7 @@ fn style(global: &Global, json: bool, filter: reload::Handle<EnvFilter, Registry
         outcomes,
         color: color && !json,
         bars: bars && !json && !global.quiet,
-        runner: runner && !json,
+        runner,
         filter,
         fixed,
     }
@@ -139,9 +139,7 @@ pub fn log_line(line: &str) {
     }
     let mut screen = screen();
     let lines = match style {
-        Style { json: true, .. } => {
-            vec![text::json_safe(&serde_json::json!({"level": "RUN", "message": line}).to_string())]
-        }
+        Style { json: true, .. } => vec![object(&serde_json::json!({"level": "RUN", "message": line}))],
         Style { runner: true, .. } => screen.groups.lines(line),
         _ => vec![line.to_owned()],
     };
@@ -180,6 +178,25 @@ pub fn commands(lines: &[String]) {
 /// Prints an error with what to do about it.
 pub fn error(error: &CliError) {
     end_run();
+    let is_json = STYLE.get().is_some_and(|style| style.json);
+    screen().write(&if is_json { vec![error_object(error)] } else { error_lines(error) });
+    let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let title = format!("maestro-ci: {}", error.verdict);
+    commands(&[text::workflow_command("error", &[("title", &title)], &format!("{}{hint}", error.message))]);
+}
+
+/// One value in one line, for programs that read the log.
+fn object(value: &serde_json::Value) -> String {
+    text::json_safe(&value.to_string())
+}
+
+fn error_object(error: &CliError) -> String {
+    let CliError { message, hint, .. } = error;
+    let verdict = error.verdict.to_string();
+    object(&serde_json::json!({"level": "ERROR", "message": message, "hint": hint, "verdict": verdict}))
+}
+
+fn error_lines(error: &CliError) -> Vec<String> {
     let mut lines = Vec::new();
     for (i, line) in error.message.lines().enumerate() {
         // A caret under a source line is lost without the spaces before it.
@@ -187,10 +204,7 @@ pub fn error(error: &CliError) {
         lines.push(format!("{prefix}{}", text::terminal_line(line)));
     }
     lines.extend(error.hint.as_ref().map(|hint| format!("hint: {}", text::terminal_line(hint))));
-    screen().write(&lines);
-    let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let title = format!("maestro-ci: {}", error.verdict);
-    commands(&[text::workflow_command("error", &[("title", &title)], &format!("{}{hint}", error.message))]);
+    lines
 }
 
 fn screen() -> MutexGuard<'static, Screen> {

@@ -82,19 +82,37 @@ pub fn missing(dir: &SessionDir) -> Vec<String> {
 
 /// Report paths that cannot work, or would replace something, are refused before anything is spent.
 pub fn check(args: &RunArgs) -> Result<(), CliError> {
-    let mut taken: Vec<&PathBuf> = Vec::new();
-    for (flag, path, _) in flags(args) {
+    let refused =
+        |flag: &str, path: &Path, why: &str| Err(CliError::usage(format!("{flag} {}: {why}", path.display())));
+    let mut taken: Vec<PathBuf> = Vec::new();
+    let reports = flags(args).into_iter().map(|(flag, path, _)| (flag, path));
+    // Variables that cannot be written are a warning at the end; they only must not replace a report.
+    for (flag, path) in reports.chain([("--dotenv", &args.dotenv)]) {
         let Some(path) = path else { continue };
-        if let Some(why) = objection(args, path).or_else(|| same_as_another(&taken, path)) {
-            return Err(CliError::usage(format!("{flag} {}: {why}", path.display())));
+        let why = if flag == "--dotenv" { None } else { objection(args, path) };
+        if let Some(why) = why {
+            return refused(flag, path, &why);
         }
-        taken.push(path);
+        let place = place_of(path);
+        if taken.contains(&place) {
+            return refused(flag, path, "another report goes there already");
+        }
+        taken.push(place);
     }
     Ok(())
 }
 
-fn same_as_another(taken: &[&PathBuf], path: &Path) -> Option<String> {
-    taken.iter().any(|other| *other == path).then(|| "another report goes there already".to_owned())
+/// Where a file with this path is, however the path is spelled: the directory as it really is. The file itself is
+/// replaced, so it is no matter where a link of this name leads.
+fn place_of(path: &Path) -> PathBuf {
+    match (dir_of(path).canonicalize(), path.file_name()) {
+        (Ok(dir), Some(name)) => dir.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Why a report cannot be written to a path.
@@ -111,7 +129,7 @@ fn objection(args: &RunArgs, path: &Path) -> Option<String> {
     if is_config || path.components().any(|c| c.as_os_str() == ".git") {
         return Some("this is a file that the run reads".to_owned());
     }
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = dir_of(path);
     let writable = make_dir(dir).and_then(|()| tempfile::tempfile_in(dir).map(|_| ()));
     writable.err().map(|error| format!("it cannot be written there: {error}"))
 }

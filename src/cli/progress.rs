@@ -13,8 +13,10 @@ use crate::report::{self, Live, Work};
 const MAX_LINES: usize = 6;
 /// How often the time on the screen goes on.
 const TICK: Duration = Duration::from_millis(250);
-/// Of the time, one part in so many is spent on reading the state.
+/// Of the time, one part in so many is spent on reading the state; on a machine that is held up, never more than so
+/// long without a look at it.
 const READ_SHARE: u32 = 20;
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The bars.
 pub(super) struct Bars {
@@ -49,7 +51,7 @@ impl Bars {
         let now = Instant::now();
         if self.read_at.is_none_or(|at| now >= at) || state.finished.is_some() {
             self.show(&report::live(state), state.at.elapsed_ms);
-            self.read_at = Some(Instant::now() + now.elapsed() * READ_SHARE);
+            self.read_at = Some(Instant::now() + pause_after(now.elapsed()));
         }
     }
 
@@ -130,6 +132,11 @@ impl Bars {
     }
 }
 
+/// How long the state is left alone after a look at it that took so long.
+fn pause_after(took: Duration) -> Duration {
+    (took * READ_SHARE).min(LONGEST_PAUSE)
+}
+
 fn ticking(bar: ProgressBar) -> ProgressBar {
     bar.enable_steady_tick(TICK);
     bar
@@ -171,6 +178,12 @@ mod tests {
         assert_eq!(keys, ["4", "5", "6", "7", "8"]);
         assert!(bars.more.is_none());
         assert_eq!(bars.total.as_ref().map(|bar| (bar.position(), bar.length())), Some((4, Some(9))));
+    }
+
+    #[test]
+    fn a_slow_machine_does_not_hold_the_bars_up() {
+        assert_eq!(pause_after(Duration::from_millis(2)), Duration::from_millis(40));
+        assert_eq!(pause_after(Duration::from_secs(3)), LONGEST_PAUSE);
     }
 
     #[test]

@@ -56,6 +56,14 @@ enum Message {
     End(Finale, Instant),
 }
 
+/// The end of a run, as it met an update.
+struct Met {
+    finale: Finale,
+    until: Instant,
+    /// The update had no answer by then. What came of it is not known, so nothing more may be sent.
+    is_unanswered: bool,
+}
+
 /// The thread.
 pub struct Publisher {
     inbox: UnboundedSender<Message>,
@@ -138,8 +146,11 @@ impl Work {
                 () = sleep_until(due), if self.is_stale => {
                     self.is_stale = false;
                     let Some(text) = self.live_text() else { continue };
-                    if let Some((finale, until)) = self.say(&text, &mut messages).await {
-                        return Some(self.end(finale, until, stopped).await);
+                    if let Some(met) = self.say(&text, &mut messages).await {
+                        return Some(match met {
+                            Met { finale, is_unanswered: true, .. } => unanswered(&finale),
+                            Met { finale, until, .. } => self.end(finale, until, stopped).await,
+                        });
                     }
                     let silent = self.teller.silent_until();
                     due = silent.into_iter().fold(Instant::now() + BETWEEN, Instant::max);
@@ -162,13 +173,14 @@ impl Work {
     }
 
     /// Updates the comment while the run goes on. What fails is tried again with the next text. Where the end comes
-    /// meanwhile and is in a hurry, the update is dropped.
-    async fn say(&mut self, text: &str, messages: &mut UnboundedReceiver<Message>) -> Option<(Finale, Instant)> {
-        let (mut end, mut late) = (None, Vec::new());
+    /// meanwhile, the update is waited for as long as the end has: a request that has left may be done in any case.
+    async fn say(&mut self, text: &str, messages: &mut UnboundedReceiver<Message>) -> Option<Met> {
+        let (mut met, mut late): (Option<Met>, Vec<Record>) = (None, Vec::new());
         {
             let update = self.teller.comment(&self.request, text, Instant::now() + PATIENCE);
             tokio::pin!(update);
             loop {
+                let until = met.as_ref().map_or_else(Instant::now, |met| met.until);
                 tokio::select! {
                     result = &mut update => {
                         if let Err(failure) = result {
@@ -176,25 +188,24 @@ impl Work {
                         }
                         break;
                     }
-                    message = messages.recv(), if end.is_none() => match message {
+                    message = messages.recv(), if met.is_none() => match message {
                         Some(Message::Records(new)) => late.extend(new),
-                        Some(Message::End(finale, until)) => {
-                            let is_hasty = finale.patience < PATIENCE;
-                            end = Some((finale, until));
-                            if is_hasty {
-                                break;
-                            }
-                        }
+                        Some(Message::End(finale, until)) => met = Some(Met { finale, until, is_unanswered: false }),
                         None => break,
                     },
+                    () = sleep_until(until), if met.is_some() => {
+                        met = met.map(|met| Met { is_unanswered: true, ..met });
+                        break;
+                    }
                 }
             }
         }
         self.take(late);
-        end
+        met
     }
 
     async fn end(&mut self, finale: Finale, until: Instant, stopped: &AtomicBool) -> Told {
+        self.teller.forgive();
         let mut told = Told::default();
         if let Some(pull) = finale.pull {
             told.pull = Some(self.pull(pull, until).await);
@@ -214,5 +225,16 @@ impl Work {
         }
         let opened = self.teller.open_pull(&pull, until).await?;
         Ok(opened.url.unwrap_or_else(|| format!("#{}", opened.number)))
+    }
+}
+
+/// What came of an end that could say nothing.
+fn unanswered(finale: &Finale) -> Told {
+    let failure =
+        || Failure::Lost("an update was under way and had no answer in time; nothing more was sent".to_owned());
+    Told {
+        comment: finale.comment.as_ref().map(|_| Err(failure())),
+        pull: finale.pull.as_ref().map(|_| Err(failure())),
+        check: finale.check.as_ref().map(|_| Err(failure())),
     }
 }

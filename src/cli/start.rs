@@ -241,21 +241,19 @@ pub struct Ended<'a> {
     pub dir: &'a SessionDir,
 }
 
-/// Writes the reports that were asked for, tells the forge, and hands the outputs over to the CI. The forge can change
-/// the verdict of a run that passed, and of no other: those hand over first, for their time may be short.
+/// Writes the reports that were asked for, hands the outputs over to the CI, and tells the forge. That comes last, for
+/// it may take its time and be cut short; it can change the verdict of a run that passed, and of no other.
 pub fn finish(context: &Context, args: &RunArgs, ended: Ended<'_>, verdict: Verdict) -> Result<Verdict, CliError> {
     let Ended { forge, publisher, records, dir } = ended;
     let verdict = verdict.worse(outputs::write(args, records, dir)?);
-    if verdict != Verdict::Passed {
-        ci::hand_over(args, records, dir, verdict);
-    }
+    ci::hand_over(args, records, dir, verdict);
     let report = Report::from_records(records)?;
     let told = forge.finish(&End::of_run(&report, verdict, &context.repo, dir.path()), publisher);
     if told == Verdict::Report {
         outputs::remember_also(dir, "what was asked of the forge could not be done; the log of the run says why");
     }
-    if verdict == Verdict::Passed {
-        ci::hand_over(args, records, dir, told);
+    if verdict.worse(told) != verdict {
+        ci::hand_over_again(args, records, dir, told);
     }
     Ok(verdict.worse(told))
 }

@@ -104,6 +104,16 @@ impl Teller {
         self.connect(until).await?.default_branch(until).await
     }
 
+    /// The end tries once more what was refused while the run went on: a pull request is opened again, a token gets
+    /// its rights, a server comes to know a commit. What is closed to this token, or gone, stays so.
+    pub fn forgive(&mut self) {
+        self.refused = self.refused.take().filter(|refusal| match refusal {
+            Failure::Status { code: 403, message, .. } => message.contains("not accessible"),
+            Failure::Status { code, .. } => *code == 410,
+            _ => true,
+        });
+    }
+
     /// Another comment may be posted from this moment on.
     pub fn silent_until(&self) -> Option<Instant> {
         self.limited.as_ref().map(|(at, _)| *at)

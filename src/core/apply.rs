@@ -1,6 +1,7 @@
 //! The one place that changes a `State`: applying a record. Replay and the live run go through the same door.
 //! Legality is a table: an event either opens an effect, closes one, or needs the task in a certain phase.
 
+use super::budget::Usage;
 use super::decision::DecisionKind;
 use super::effect::EffectKey;
 use super::event::{Event, Record};
@@ -100,7 +101,8 @@ impl State {
         if let Some(key) = record.event.opens() {
             self.in_flight.insert(key);
         }
-        self.change(&record.event, record.at);
+        let closed = self.ledger.take(&record.event);
+        self.change(&record.event, record.at, closed.unwrap_or_default());
         Ok(())
     }
 
@@ -160,7 +162,8 @@ impl State {
         if allowed(&state.phase) { Ok(()) } else { Err(format!("meets {task} in phase {:?}", state.phase)) }
     }
 
-    fn change(&mut self, event: &Event, at: At) {
+    /// `closed` is what the attempt used whose share of the ledger this event has closed.
+    fn change(&mut self, event: &Event, at: At, closed: Usage) {
         match event {
             Event::SessionStarted(started) => self.start(started, at),
             Event::Resumed { .. } => self.resume(event),
@@ -169,19 +172,17 @@ impl State {
             Event::SetupStarted => self.setup = SetupState::Running,
             Event::SetupDone => self.setup = SetupState::Ready,
             Event::SetupFailed { message } => self.setup = SetupState::Failed(message.clone()),
-            Event::AttemptStarted { task, attempt, strategy, onto, reserved, agent } => {
-                self.ledger.open(task.clone(), *attempt, *reserved);
+            Event::AttemptStarted { task, strategy, onto, agent, .. } => {
                 self.start_attempt(task, *strategy, agent, onto, at);
             }
             Event::WorkspaceReady { task, limit_ms, .. } => {
                 self.latest_mut(task, |a| a.limit_ms = *limit_ms);
             }
-            Event::UsageReported { .. }
-            | Event::CallWaits { .. }
+            Event::CallWaits { .. }
             | Event::CallStarted { .. }
             | Event::CallRefused { .. }
             | Event::CallEnded { .. } => self.meter(event),
-            Event::AgentEnded { task, attempt, report } => self.end_agent(task, *attempt, report, at),
+            Event::AgentEnded { task, attempt, report } => self.end_agent((task, *attempt), report, closed, at),
             Event::Captured { task, capture, .. } => self.capture(task, capture, at),
             Event::AttemptFailed { task, fault, .. } => self.fail_attempt(task, fault, at),
             Event::RetryScheduled { task, not_before_ms, strategy } => self.make_ready(task, *not_before_ms, *strategy),
@@ -218,14 +219,14 @@ impl State {
                 self.rolled_back = true;
                 self.tip = self.rolling_back.take();
             }
-            Event::EffectBroken { key, broken } => self.break_effect(key, broken, at),
+            Event::EffectBroken { key, broken } => self.break_effect(key, broken, closed, at),
             Event::SessionFinished { verdict, reason } => self.finished = Some((*verdict, reason.clone())),
             Event::AttemptStopping { task, .. }
             | Event::CostUnknown { task, .. }
             | Event::RefusedTooOften { task, .. } => {
                 self.latest_mut(task, |a| a.stopping = true);
             }
-            Event::Restarted { .. } | Event::Heartbeat => {}
+            Event::UsageReported { .. } | Event::Restarted { .. } | Event::Heartbeat => {}
         }
     }
 }

@@ -8,7 +8,6 @@ use super::effect::EffectKey;
 use super::event::Event;
 use super::fault::{Fault, FaultClass};
 use super::id::{Commit, GateName, TaskId};
-use super::ledger::OpenCall;
 use super::outcome::{Broken, Capture, Ended, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
@@ -148,19 +147,16 @@ impl State {
         });
     }
 
-    /// What running attempts use, as it is reported and as it is counted.
+    /// What the calls of running attempts come to.
     pub(super) fn meter(&mut self, event: &Event) {
         let now_ms = self.at.elapsed_ms;
         match event {
-            Event::UsageReported { task, attempt, usage } => self.ledger.report(task, *attempt, *usage),
             Event::CallWaits { task, attempt, call, ask } => {
                 let (task, attempt, call, ask) = (task.clone(), *attempt, *call, ask.clone());
                 self.waiting_calls.push(WaitingCall { task, attempt, call, ask });
             }
-            Event::CallStarted { task, attempt, call, model, reserved, is_free, .. } => {
+            Event::CallStarted { task, call, model, .. } => {
                 self.waiting_calls.retain(|waiting| waiting.call != *call);
-                let open = OpenCall { worst: *reserved, is_free: *is_free };
-                self.ledger.start_call(task, *attempt, *call, open);
                 self.latest_mut(task, |a| {
                     a.calls.start(*call, model, now_ms);
                     a.refused_calls = 0;
@@ -175,22 +171,16 @@ impl State {
                     }
                 });
             }
-            Event::CallEnded { task, attempt, call, usage, fault } => {
-                self.ledger.end_call(task, *attempt, *call, *usage);
+            Event::CallEnded { task, call, fault, .. } => {
                 self.latest_mut(task, |a| a.calls.end(*call, fault.as_ref(), now_ms));
             }
             _ => {}
         }
     }
 
-    pub(super) fn end_agent(&mut self, task: &TaskId, attempt: u32, report: &AgentReport, at: At) {
-        self.ledger.report(task, attempt, report.usage);
-        // An agent that used tokens while the gateway saw no call went past it: its word is all there is.
-        if report.metered && report.usage.tokens() == 0 {
-            self.ledger.meter(task, attempt);
-        }
-        self.waiting_calls.retain(|call| (&call.task, call.attempt) != (task, attempt));
-        let used = self.ledger.close(task, attempt);
+    pub(super) fn end_agent(&mut self, of: (&TaskId, u32), report: &AgentReport, used: Usage, at: At) {
+        let task = of.0;
+        self.waiting_calls.retain(|call| (&call.task, call.attempt) != of);
         if report.is_lost() {
             self.open.push(task.clone());
         }
@@ -310,32 +300,28 @@ impl State {
         }
     }
 
-    pub(super) fn break_effect(&mut self, key: &EffectKey, broken: &Broken, at: At) {
-        match key {
-            EffectKey::Prepare { task, attempt }
-            | EffectKey::RunAgent { task, attempt }
-            | EffectKey::Capture { task, attempt }
-            | EffectKey::Integrate { task, attempt } => {
-                let used = self.ledger.close(task, *attempt);
-                if matches!(key, EffectKey::RunAgent { .. }) {
-                    self.waiting_calls.retain(|call| (&call.task, call.attempt) != (task, *attempt));
-                    self.latest_mut(task, |a| a.usage = used);
-                }
-                self.integration = self.integration.take().filter(|(t, ..)| t != task);
-                // What the run itself cut off says nothing about the machine.
-                let stopped = self.stop.as_ref().is_some_and(|stop| matches!(stop, StopCause::Signal { .. }));
-                let (class, reason) = match broken.critical {
-                    true => (FaultClass::Critical, "broken"),
-                    false if stopped => (FaultClass::Lost, "stopped"),
-                    false => (FaultClass::Environment, "broken"),
-                };
-                self.fail_attempt(task, &Fault::new(class, reason, broken.message.clone()), at);
-                self.open.push(task.clone());
+    pub(super) fn break_effect(&mut self, key: &EffectKey, broken: &Broken, used: Usage, at: At) {
+        if let Some((task, attempt)) = key.task() {
+            if matches!(key, EffectKey::RunAgent { .. }) {
+                self.waiting_calls.retain(|call| (&call.task, call.attempt) != (task, attempt));
+                self.latest_mut(task, |a| a.usage = used);
             }
+            self.integration = self.integration.take().filter(|(t, ..)| t != task);
+            // What the run itself cut off says nothing about the machine.
+            let stopped = self.stop.as_ref().is_some_and(|stop| matches!(stop, StopCause::Signal { .. }));
+            let (class, reason) = match broken.critical {
+                true => (FaultClass::Critical, "broken"),
+                false if stopped => (FaultClass::Lost, "stopped"),
+                false => (FaultClass::Environment, "broken"),
+            };
+            self.fail_attempt(task, &Fault::new(class, reason, broken.message.clone()), at);
+            self.open.push(task.clone());
+        }
+        match key {
             EffectKey::Setup => self.setup = SetupState::Pending,
             EffectKey::WriteStatus => self.status_write = StatusWrite::Pending,
             EffectKey::Rollback => self.rolling_back = None,
-            EffectKey::Gate { .. } | EffectKey::Checkpoint { .. } => {}
+            _ => {}
         }
         self.broken = Some((key.clone(), broken.clone()));
     }

@@ -67,6 +67,19 @@ pub enum EffectKey {
     Rollback,
 }
 
+impl EffectKey {
+    /// The attempt that it is work for, if it is for one.
+    pub fn task(&self) -> Option<(&TaskId, u32)> {
+        match self {
+            Self::Prepare { task, attempt }
+            | Self::RunAgent { task, attempt }
+            | Self::Capture { task, attempt }
+            | Self::Integrate { task, attempt } => Some((task, *attempt)),
+            Self::Setup | Self::Gate { .. } | Self::Checkpoint { .. } | Self::WriteStatus | Self::Rollback => None,
+        }
+    }
+}
+
 impl fmt::Display for EffectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

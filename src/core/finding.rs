@@ -43,3 +43,8 @@ pub struct Finding {
     /// Who found it: `gate test`, `policy`, `task T-003`, `prd`.
     pub source: String,
 }
+
+/// True where the tool that wrote a problem's message calls it a warning.
+pub fn is_warning(message: &str) -> bool {
+    message.starts_with("warning")
+}

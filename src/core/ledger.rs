@@ -1,9 +1,10 @@
 //! The one ledger: what was spent, what is promised to running attempts, what calls under way may still take.
-//! Kept by `State::apply`; nothing else writes to it.
+//! Kept by `take`, the one way in: events flow in, in the order of the journal.
 
 use std::collections::BTreeMap;
 
 use super::budget::{Reservation, Spend, Usage, UsageSource};
+use super::event::Event;
 use super::id::TaskId;
 
 /// One attempt's share of the ledger while it runs.
@@ -70,23 +71,46 @@ impl Ledger {
         self.leases.get(&(task.clone(), attempt)).map(Lease::out)
     }
 
+    /// Takes note of an event. Returns what the attempt used where the event ends its lease.
+    pub fn take(&mut self, event: &Event) -> Option<Usage> {
+        match event {
+            Event::AttemptStarted { task, attempt, reserved, .. } => self.open(task.clone(), *attempt, *reserved),
+            Event::UsageReported { task, attempt, usage } => self.report(task, *attempt, *usage),
+            Event::CallStarted { task, attempt, call, reserved, is_free, .. } => {
+                self.start_call(task, *attempt, *call, OpenCall { worst: *reserved, is_free: *is_free });
+            }
+            Event::CallEnded { task, attempt, call, usage, .. } => self.end_call(task, *attempt, *call, *usage),
+            Event::AgentEnded { task, attempt, report } => {
+                self.report(task, *attempt, report.usage);
+                // An agent that used tokens while the gateway saw no call went past it: its word is all there is.
+                if report.metered && report.usage.tokens() == 0 {
+                    self.meter(task, *attempt);
+                }
+                return Some(self.close(task, *attempt));
+            }
+            Event::EffectBroken { key, .. } => return key.task().map(|(task, attempt)| self.close(task, attempt)),
+            _ => {}
+        }
+        None
+    }
+
     /// Sets an amount aside for an attempt.
-    pub fn open(&mut self, task: TaskId, attempt: u32, reserved: Reservation) {
+    fn open(&mut self, task: TaskId, attempt: u32, reserved: Reservation) {
         self.leases.insert((task, attempt), Lease { reserved, ..Lease::default() });
     }
 
     /// Takes note of what a running attempt says it has used so far.
-    pub fn report(&mut self, task: &TaskId, attempt: u32, usage: Usage) {
+    fn report(&mut self, task: &TaskId, attempt: u32, usage: Usage) {
         self.change(task, attempt, |lease| lease.reported = lease.reported.updated(usage));
     }
 
     /// Every call of this attempt goes through the gateway: what that counted is all, even where it is nothing.
-    pub fn meter(&mut self, task: &TaskId, attempt: u32) {
+    fn meter(&mut self, task: &TaskId, attempt: u32) {
         self.change(task, attempt, |lease| lease.counted.source = UsageSource::Gateway);
     }
 
     /// A call is let out: until it ends it counts at its worst case.
-    pub fn start_call(&mut self, task: &TaskId, attempt: u32, call: u64, open: OpenCall) {
+    fn start_call(&mut self, task: &TaskId, attempt: u32, call: u64, open: OpenCall) {
         self.change(task, attempt, |lease| {
             lease.counted.source = UsageSource::Gateway;
             lease.calls.insert(call, open);
@@ -94,7 +118,7 @@ impl Ledger {
     }
 
     /// A call has ended: what it used takes the place of its worst case.
-    pub fn end_call(&mut self, task: &TaskId, attempt: u32, call: u64, usage: Usage) {
+    fn end_call(&mut self, task: &TaskId, attempt: u32, call: u64, usage: Usage) {
         self.change(task, attempt, |lease| {
             if lease.calls.remove(&call).is_some() {
                 lease.counted = lease.counted.plus(usage);
@@ -104,7 +128,7 @@ impl Ledger {
 
     /// Ends a lease: what was used is spent, the rest is free again; a call without an end counts at its worst case.
     /// Returns what was used.
-    pub fn close(&mut self, task: &TaskId, attempt: u32) -> Usage {
+    fn close(&mut self, task: &TaskId, attempt: u32) -> Usage {
         let Some(mut lease) = self.leases.remove(&(task.clone(), attempt)) else { return Usage::default() };
         for call in std::mem::take(&mut lease.calls).into_values() {
             lease.counted = lease.counted.plus(lost_call(call));

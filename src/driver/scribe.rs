@@ -1,9 +1,12 @@
 //! The scribe: a thread that keeps a session's derived files, and the reports that flags ask for, fresh while the run
 //! goes on. Whoever kills the run at any instant finds them whole, and at most some seconds old.
 //!
-//! In: records, as they become durable. Out: files, each replaced at once. It takes at most a twentieth of the time, and
-//! none of the loop's. The last version, with the end in it, is written by the driver when the scribe has gone.
+//! In: records, as they become durable. Out: files, each replaced at once. It takes a twentieth of one core's time at
+//! most, more only where a version takes longer than a second: the next one never waits longer than 20 s. It takes none
+//! of the loop's time. It leaves a version between two files when the run is over; the last version, with the end in it,
+//! is written by the driver when the scribe has gone.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +20,8 @@ use crate::report::{self, Format};
 
 /// Shortest time between two versions.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Longest time from the end of a version to the next one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// One part in so many of the time goes into reports.
 const SHARE: u32 = 20;
 
@@ -36,21 +41,28 @@ impl Desk {
     /// Writes everything that derives from these records. The files are for readers: one that cannot be written is said
     /// so and does not end the run. Those that flags ask for are checked at the end of the run, by their writer.
     pub(super) fn write(&self, state: &State, records: &[Record], is_over: &dyn Fn() -> bool) {
-        let files = match report::files_of(state, records, &|name| self.session.read_file(name)) {
-            Ok(files) => files,
-            Err(error) => return tracing::error!("the reports cannot be made: {error}"),
-        };
-        for (name, content) in files.iter().filter(|(name, _)| self.log_to_file || name != "execution-log.md") {
+        let _ = report::each_file(state, records, &|name| self.session.read_file(name), &mut |name, content| {
             if is_over() {
-                return;
+                return ControlFlow::Break(());
             }
-            if let Err(error) = write_atomic(&self.session.path().join(name), content.as_bytes()) {
-                tracing::warn!("{name} cannot be written: {error}");
+            match content {
+                Ok(content) => self.put(name, &content),
+                Err(error) => tracing::error!("{name} cannot be made: {error}"),
             }
-            for (path, _) in self.asked.iter().filter(|(_, format)| format.file_name() == name) {
-                if let Err(error) = write_atomic(path, content.as_bytes()) {
-                    tracing::debug!("{} cannot be written yet: {error}", path.display());
-                }
+            ControlFlow::Continue(())
+        });
+    }
+
+    fn put(&self, name: &str, content: &str) {
+        if !self.log_to_file && name == "execution-log.md" {
+            return;
+        }
+        if let Err(error) = write_atomic(&self.session.path().join(name), content.as_bytes()) {
+            tracing::warn!("{name} cannot be written: {error}");
+        }
+        for (path, _) in self.asked.iter().filter(|(_, format)| format.file_name() == name) {
+            if let Err(error) = write_atomic(path, content.as_bytes()) {
+                tracing::debug!("{} cannot be written yet: {error}", path.display());
             }
         }
     }
@@ -80,7 +92,7 @@ impl Scribe {
         let _ = self.records.send(records.to_vec());
     }
 
-    /// Ends the thread, at the latest after the report that it is at.
+    /// Ends the thread, at the latest after the file that it is at.
     pub(super) fn end(self) {
         self.is_over.store(true, Ordering::Relaxed);
         drop(self.records);
@@ -112,8 +124,30 @@ fn keep_fresh(desk: &Desk, inbox: &Receiver<Vec<Record>>, is_over: &AtomicBool) 
         let now = Instant::now();
         if is_stale && now >= due {
             desk.write(&state, &records, &|| is_over.load(Ordering::Relaxed));
-            due = Instant::now() + (now.elapsed() * SHARE).max(PAUSE);
+            due = Instant::now() + pause_after(now.elapsed());
             is_stale = false;
         }
+    }
+}
+
+/// How long the next version waits, after one that took so long.
+fn pause_after(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(PAUSE, LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_version_costs_freshness_within_bounds_only() {
+        let check = |took_ms, expected_ms| {
+            let pause = pause_after(Duration::from_millis(took_ms));
+            assert_eq!(pause, Duration::from_millis(expected_ms), "{took_ms} ms");
+        };
+        check(0, 2_000);
+        check(300, 6_000);
+        check(9_000, 20_000);
+        check(u64::MAX, 20_000);
     }
 }

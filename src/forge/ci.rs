@@ -65,6 +65,8 @@ pub struct Ci {
     pub base_ref: Option<String>,
     /// The branch that is built, or the pull request's own.
     pub head_ref: Option<String>,
+    /// The repository's default branch.
+    pub default_branch: Option<String>,
     /// True where the pull request comes from another repository: its token can read only.
     pub from_fork: bool,
     /// Link to the job.
@@ -105,6 +107,7 @@ impl Ci {
         self.head_sha = head.iter().find_map(|path| text(path)).or(self.head_sha);
         self.base_ref = text("/pull_request/base/ref").or(self.base_ref);
         self.head_ref = text("/pull_request/head/ref").or(self.head_ref);
+        self.default_branch = text("/repository/default_branch").or(self.default_branch);
         let is_pull_request = at("/pull_request").is_some_and(Value::is_object);
         // A fork that was deleted has no repository at all.
         self.from_fork |= is_pull_request && text("/pull_request/head/repo/full_name") != text("/repository/full_name");
@@ -201,6 +204,7 @@ fn gitlab(vars: &Vars<'_>) -> Ci {
         server_url: vars.address("CI_SERVER_URL"),
         from_fork: source.is_some() && source != repository,
         repository,
+        default_branch: vars.get("CI_DEFAULT_BRANCH"),
         project_id: vars.get("CI_PROJECT_ID"),
         pull_request: vars.number("CI_MERGE_REQUEST_IID").or_else(open),
         // Where results are merged first, the pipeline's commit is that merge.

@@ -74,6 +74,17 @@ pub struct Api {
     wrote: Mutex<Option<Instant>>,
 }
 
+/// What a request does, whatever its method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing.
+    Reads,
+    /// Two do no more than one.
+    Sets,
+    /// Two do more than one.
+    Adds,
+}
+
 /// What a forge answered.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -110,7 +121,7 @@ impl Api {
     /// # Errors
     /// The last failure.
     pub async fn get(&self, path: &str, until: Instant) -> Result<Answer, Failure> {
-        self.repeated(Method::GET, &self.at(path), None, true, until).await
+        self.repeated(Method::GET, &self.at(path), None, Kind::Reads, until).await
     }
 
     /// Changes what is there to `body`; again after accidents, for that changes nothing more.
@@ -118,7 +129,7 @@ impl Api {
     /// # Errors
     /// The last failure.
     pub async fn patch(&self, path: &str, body: &Value, until: Instant) -> Result<Answer, Failure> {
-        self.repeated(Method::PATCH, &self.at(path), Some(body), true, until).await
+        self.repeated(Method::PATCH, &self.at(path), Some(body), Kind::Sets, until).await
     }
 
     /// A PATCH of which two do more than one: one that adds.
@@ -126,7 +137,7 @@ impl Api {
     /// # Errors
     /// The last failure.
     pub async fn patch_once(&self, path: &str, body: &Value, until: Instant) -> Result<Answer, Failure> {
-        self.repeated(Method::PATCH, &self.at(path), Some(body), false, until).await
+        self.repeated(Method::PATCH, &self.at(path), Some(body), Kind::Adds, until).await
     }
 
     /// `patch`, as GitLab calls it.
@@ -134,7 +145,7 @@ impl Api {
     /// # Errors
     /// The last failure.
     pub async fn put(&self, path: &str, body: &Value, until: Instant) -> Result<Answer, Failure> {
-        self.repeated(Method::PUT, &self.at(path), Some(body), true, until).await
+        self.repeated(Method::PUT, &self.at(path), Some(body), Kind::Sets, until).await
     }
 
     /// Makes something. It is sent again only where it cannot have arrived; after any other accident the caller looks
@@ -143,7 +154,7 @@ impl Api {
     /// # Errors
     /// The last failure.
     pub async fn post(&self, path: &str, body: &Value, until: Instant) -> Result<Answer, Failure> {
-        self.repeated(Method::POST, &self.at(path), Some(body), false, until).await
+        self.repeated(Method::POST, &self.at(path), Some(body), Kind::Adds, until).await
     }
 
     /// A POST of which two do no more than one: an App's token.
@@ -151,7 +162,7 @@ impl Api {
     /// # Errors
     /// The last failure.
     pub async fn post_again(&self, path: &str, body: &Value, until: Instant) -> Result<Answer, Failure> {
-        self.repeated(Method::POST, &self.at(path), Some(body), true, until).await
+        self.repeated(Method::POST, &self.at(path), Some(body), Kind::Sets, until).await
     }
 
     /// Asks GitHub's GraphQL API, which only reads here. It lies beside the REST API: `/graphql`, `/api/graphql`.
@@ -161,7 +172,7 @@ impl Api {
     pub async fn graphql(&self, query: &str, until: Instant) -> Result<Answer, Failure> {
         let beside = self.base.strip_suffix("/v3").unwrap_or(&self.base);
         let body = serde_json::json!({ "query": query });
-        self.repeated(Method::POST, &format!("{beside}/graphql"), Some(&body), true, until).await
+        self.repeated(Method::POST, &format!("{beside}/graphql"), Some(&body), Kind::Reads, until).await
     }
 
     /// Waits after a failure as `retry` says. False where there is nothing to wait for.
@@ -185,17 +196,17 @@ impl Api {
         method: Method,
         address: &str,
         body: Option<&Value>,
-        twice_is_once: bool,
+        kind: Kind,
         until: Instant,
     ) -> Result<Answer, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let failure = match self.once(&method, address, body, until).await {
+            let failure = match self.once(&method, address, body, kind, until).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let may_repeat = twice_is_once || !failure.may_have_happened();
+            let may_repeat = kind != Kind::Adds || !failure.may_have_happened();
             if !(may_repeat && Self::pause(&failure, tries, until).await) {
                 return Err(failure);
             }
@@ -207,9 +218,10 @@ impl Api {
         method: &Method,
         address: &str,
         body: Option<&Value>,
+        kind: Kind,
         until: Instant,
     ) -> Result<Answer, Failure> {
-        let is_write = *method != Method::GET;
+        let is_write = kind != Kind::Reads;
         let mut wrote = self.wrote.lock().await;
         if let Some(before) = wrote.filter(|_| is_write) {
             sleep_until(before + BETWEEN_WRITES).await;

@@ -131,6 +131,20 @@ fn writes_keep_a_seconds_distance() {
     assert!(began.elapsed() >= BETWEEN_WRITES, "{:?}", began.elapsed());
 }
 
+#[test]
+fn what_only_reads_is_no_write_whatever_its_method() {
+    let server = Server::new(|_| answer(200, "", "{}"));
+    let began = Instant::now();
+    run(async {
+        let forge = connect(ForgeKind::GitHub, &server.url, &[]).await.unwrap();
+        for _ in 0..20 {
+            forge.api.graphql("query { viewer { login } }", soon()).await.unwrap();
+        }
+        forge.api.post("/x", &Value::Null, soon()).await.unwrap();
+    });
+    assert!(began.elapsed() < 20 * BETWEEN_WRITES, "{:?}", began.elapsed());
+}
+
 /// Comments `text` where the first POST is accepted and then answered by `fault`. Returns the requests.
 #[track_caller]
 fn check_accepted(fault: fn() -> Option<String>, expected: Done) -> Vec<String> {

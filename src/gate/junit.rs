@@ -7,13 +7,15 @@ use std::path::Path;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::place::{Hinted, hints_in};
+use super::place::{Hinted, MAX_HINTS, MAX_PATH, hints_in};
 use crate::core::{TestCase, TestStatus};
 
 /// A larger report is refused.
 const MAX_BYTES: u64 = 64 << 20;
 /// A longer message is cut.
 const MAX_MESSAGE_CHARS: usize = 2000;
+/// A longer name of a case or its class is cut.
+const MAX_NAME_CHARS: usize = 1000;
 /// So much of a failure's text is searched for its place.
 const SEARCHED_BYTES: usize = 16 << 10;
 
@@ -82,8 +84,12 @@ impl Suite {
 /// Looks for a place in the text of a case that failed.
 fn note(open: Option<&mut Hinted>, text: &[u8]) {
     let Some(hinted) = open.filter(|hinted| hinted.case.status == TestStatus::Failed) else { return };
-    let text = String::from_utf8_lossy(&text[..text.len().min(SEARCHED_BYTES)]);
-    hinted.hints.extend(hints_in(&text));
+    // A failure's text may come in any number of parts.
+    let room = MAX_HINTS.saturating_sub(hinted.hints.len());
+    if room > 0 {
+        let text = String::from_utf8_lossy(&text[..text.len().min(SEARCHED_BYTES)]);
+        hinted.hints.extend(hints_in(&text).into_iter().take(room));
+    }
 }
 
 fn is(tag: &BytesStart<'_>, name: &str) -> bool {
@@ -95,8 +101,8 @@ fn case(tag: &BytesStart<'_>, suite: &Suite) -> Hinted {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped; `as` saturates")]
     let time_ms = (seconds.clamp(0.0, 1e9) * 1000.0) as u64;
     let case = TestCase {
-        classname: attribute(tag, "classname"),
-        name: attribute(tag, "name"),
+        classname: clipped(tag, "classname", MAX_NAME_CHARS),
+        name: clipped(tag, "name", MAX_NAME_CHARS),
         status: TestStatus::Passed,
         time_ms,
         message: String::new(),
@@ -113,7 +119,8 @@ fn hints_of(tag: &BytesStart<'_>, suite: &Suite) -> Vec<(String, Option<u32>)> {
     let line = attribute(tag, "line").parse().ok().map(|line: u32| line.saturating_add(first)).filter(|line| *line > 0);
     let file = attribute(tag, "file");
     let named = [file.as_str(), &suite.file, if line.is_some() { &suite.name } else { "" }];
-    named.into_iter().filter(|path| !path.is_empty()).map(|path| (path.to_owned(), line)).collect()
+    let is_hint = |path: &&str| !path.is_empty() && path.len() <= MAX_PATH;
+    named.into_iter().filter(is_hint).map(|path| (path.to_owned(), line)).collect()
 }
 
 fn mark(case: &mut TestCase, tag: &BytesStart<'_>) {
@@ -125,8 +132,12 @@ fn mark(case: &mut TestCase, tag: &BytesStart<'_>) {
     // A case that failed once stays failed, whatever else it claims.
     if case.status != TestStatus::Failed {
         case.status = status;
-        case.message = attribute(tag, "message").chars().take(MAX_MESSAGE_CHARS).collect();
+        case.message = clipped(tag, "message", MAX_MESSAGE_CHARS);
     }
+}
+
+fn clipped(tag: &BytesStart<'_>, name: &str, chars: usize) -> String {
+    attribute(tag, name).chars().take(chars).collect()
 }
 
 fn attribute(tag: &BytesStart<'_>, name: &str) -> String {
@@ -184,6 +195,16 @@ mod tests {
             <system-out>b.rs:1</system-out></testcase></testsuite>"#;
         check_places(nextest, &[("src/a.rs", Some(9)), ("b.rs", Some(1))]);
         check_places(r#"<testsuite name="x"><testcase name="a">src/a.rs:9</testcase></testsuite>"#, &[]);
+    }
+
+    #[test]
+    fn what_a_case_says_is_bounded() {
+        let (long, parts) = ("n".repeat(5000), "<x/>a.rs:1 b.rs:2".repeat(5000));
+        let case = format!(r#"<testcase name="{long}" classname="{long}" file="{long}"><failure>{parts}</failure>"#);
+        let found = parse(&format!(r#"<testsuite file="{long}">{case}</testcase></testsuite>"#)).expect("a report");
+        let Hinted { case, hints } = &found[0];
+        assert_eq!((case.name.len(), case.classname.len(), hints.len()), (1000, 1000, MAX_HINTS));
+        assert!(hints.iter().all(|(path, _)| path.len() <= MAX_PATH));
     }
 
     #[test]

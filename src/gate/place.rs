@@ -9,9 +9,9 @@ use super::problems::Told;
 use crate::core::{Problem, TestCase};
 
 /// A longer path is no hint.
-const MAX_PATH: usize = 1000;
+pub(super) const MAX_PATH: usize = 1000;
 /// Hints that are looked at for one case: each costs a look at the disk.
-const MAX_HINTS: usize = 8;
+pub(super) const MAX_HINTS: usize = 8;
 /// Most problems of one gate.
 const MAX_PROBLEMS: usize = 100;
 

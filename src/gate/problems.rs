@@ -3,6 +3,8 @@
 //!
 //! In: the log. Out: problems, still to be held against the tree: nothing in a log is believed without the file.
 
+use crate::core::finding::is_warning;
+
 /// Longest message, in characters.
 const MESSAGE_CHARS: usize = 500;
 /// Longest line that is looked at, in bytes.
@@ -18,9 +20,9 @@ pub(super) struct Told {
     pub message: String,
 }
 
-/// The problems of a log, in its order, each once.
+/// The problems of a log, each once: what is no warning first, else in the log's order.
 pub(super) fn told(log: &str) -> Vec<Told> {
-    let mut found: Vec<Told> = Vec::new();
+    let (mut errors, mut warnings): (Vec<Told>, Vec<Told>) = (Vec::new(), Vec::new());
     let mut heading = "";
     for line in log.lines().filter(|line| line.len() <= LINE_BYTES) {
         let line = line.trim();
@@ -32,12 +34,19 @@ pub(super) fn told(log: &str) -> Vec<Told> {
             None => place_first(line).or_else(|| in_parentheses(line)).filter(|told| !told.message.is_empty()),
         };
         match problem {
-            Some(problem) if found.len() < MAX_PROBLEMS && !found.contains(&problem) => found.push(problem),
+            Some(problem) => {
+                let found = if is_warning(&problem.message) { &mut warnings } else { &mut errors };
+                if found.len() < MAX_PROBLEMS && !found.contains(&problem) {
+                    found.push(problem);
+                }
+            }
             None if line.starts_with("error") || line.starts_with("warning") => heading = line,
-            _ => {}
+            None => {}
         }
     }
-    found
+    errors.append(&mut warnings);
+    errors.truncate(MAX_PROBLEMS);
+    errors
 }
 
 /// `path:line: message` or `path:line:column: message` or `path:line:column message`.
@@ -93,6 +102,10 @@ mod tests {
         check("src/a.ts(5,10): error TS2304: no name", &[("src/a.ts", 5, "error TS2304: no name")]);
         let rustc = "error[E0425]: cannot find value `x`\n  --> src/lib.rs:2:5\n   |\n";
         check(rustc, &[("src/lib.rs", 2, "error[E0425]: cannot find value `x`")]);
+        let both = "warning: unused variable\n --> src/lib.rs:1:9\nerror: no\n --> src/lib.rs:9:1\n";
+        check(both, &[("src/lib.rs", 9, "error: no"), ("src/lib.rs", 1, "warning: unused variable")]);
+        let many: String = (1..=MAX_PROBLEMS).map(|n| format!("a.c:{n}:1: warning: w\n")).collect();
+        assert_eq!(told(&format!("{many}a.c:1:1: error: e\n"))[0].message, "error: e");
         check("main.go:7:2: undefined: x\nmain.go:7:2: undefined: x", &[("main.go", 7, "undefined: x")]);
     }
 

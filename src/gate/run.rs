@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::place::Place;
+use super::place::{Hinted, Place};
 use super::{junit, problems};
-use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestCase, TestStatus};
+use crate::core::{Ended, GateResult, GateSpec, GateStatus, TestStatus};
 use crate::sandbox::{Limits, Order, Report, Stopper, Walls, Warden, read_tail};
 
 /// Bytes of the log that a result carries.
@@ -67,8 +67,14 @@ pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<Gat
         _ => Err("the report was not written into this tree".to_owned()),
     };
     let place = Place { tree: gate.tree, dir: &order.dir };
-    let cases = report_path.as_deref().map(read).map(|cases| cases.map(|cases| place.located(cases)));
-    let mut result = judge(gate.spec, report, cases, tail(gate.log, LOG_TAIL_BYTES));
+    let (cases, unreadable) = match report_path.as_deref().map(read) {
+        Some(Ok(cases)) => (cases, None),
+        Some(Err(why)) => (Vec::new(), Some(why)),
+        None => (Vec::new(), None),
+    };
+    let judged = judge(gate.spec, report, (&cases, unreadable), tail(gate.log, LOG_TAIL_BYTES));
+    // Only what is listed is looked for on the disk.
+    let mut result = GateResult { cases: place.located(bounded(cases)), ..judged };
     if result.status == GateStatus::Failed && !result.counts.contains_key("failed") {
         result.problems = place.believed(problems::told(&tail(gate.log, SEARCHED_LOG_BYTES)));
     }
@@ -99,19 +105,14 @@ fn stale(tree: &Path, report: &Path) -> Option<String> {
     }
 }
 
-/// Exit status and report together decide.
+/// Exit status and report (its cases, or why it cannot be read) together decide. The result lists no cases yet.
 fn judge(
     spec: &GateSpec,
     report: Report,
-    cases: Option<Result<Vec<TestCase>, String>>,
+    (cases, unreadable): (&[Hinted], Option<String>),
     log_tail: String,
 ) -> GateResult {
-    let (cases, unreadable) = match cases {
-        Some(Ok(cases)) => (cases, None),
-        Some(Err(why)) => (Vec::new(), Some(why)),
-        None => (Vec::new(), None),
-    };
-    let counts = count(&cases);
+    let counts = count(cases);
     let failed = counts.get("failed").copied().unwrap_or(0);
     let (status, summary) = match &report.ended {
         Ended::Exited { code: 126 | 127 } => {
@@ -136,7 +137,7 @@ fn judge(
         ended: report.ended,
         duration_ms: report.duration_ms,
         summary,
-        cases: bounded(cases),
+        cases: Vec::new(),
         counts,
         problems: Vec::new(),
         log_tail,
@@ -160,18 +161,18 @@ fn bare(status: GateStatus, summary: String) -> GateResult {
 }
 
 /// Failed cases are kept first: they are what somebody will look for.
-fn bounded(mut cases: Vec<TestCase>) -> Vec<TestCase> {
+fn bounded(mut cases: Vec<Hinted>) -> Vec<Hinted> {
     if cases.len() > LISTED_CASES {
-        cases.sort_by_key(|c| c.status != TestStatus::Failed);
+        cases.sort_by_key(|c| c.case.status != TestStatus::Failed);
         cases.truncate(LISTED_CASES);
     }
     cases
 }
 
-fn count(cases: &[TestCase]) -> BTreeMap<String, u64> {
+fn count(cases: &[Hinted]) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for case in cases {
-        let name = match case.status {
+        let name = match case.case.status {
             TestStatus::Passed => "passed",
             TestStatus::Failed => "failed",
             TestStatus::Skipped => "skipped",
@@ -220,7 +221,7 @@ fn tail(path: &Path, bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{GateKind, GateName};
+    use crate::core::{GateKind, GateName, TestCase};
 
     fn spec(report: bool) -> GateSpec {
         GateSpec {
@@ -237,19 +238,17 @@ mod tests {
     }
 
     fn check(ended: Ended, cases: Option<Result<Vec<TestStatus>, &str>>, log: &str, expected: GateStatus) {
-        let case = |status| TestCase {
-            classname: String::new(),
-            name: "n".to_owned(),
-            status,
-            time_ms: 0,
-            message: String::new(),
-            file: None,
-            line: None,
+        let case = |status| {
+            let (name, classname, message) = ("n".to_owned(), String::new(), String::new());
+            let case = TestCase { classname, name, status, time_ms: 0, message, file: None, line: None };
+            Hinted { case, hints: Vec::new() }
         };
         let report = Report::bare(ended);
         let spec = spec(cases.is_some());
-        let cases = cases.map(|c| c.map(|c| c.into_iter().map(case).collect()).map_err(str::to_owned));
-        let result = judge(&spec, report, cases, log.to_owned());
+        let cases = cases.unwrap_or(Ok(Vec::new()));
+        let unreadable = cases.as_ref().err().map(|why| (*why).to_owned());
+        let cases: Vec<Hinted> = cases.unwrap_or_default().into_iter().map(case).collect();
+        let result = judge(&spec, report, (&cases, unreadable), log.to_owned());
         assert_eq!(result.status, expected, "{result:?}");
     }
 

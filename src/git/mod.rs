@@ -10,7 +10,7 @@ mod repo;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use push::{Authorization, PushError, Pushed};
+pub use push::{Authorization, PushError, Pushed, is_commit, without_userinfo};
 pub use repo::{Discovery, Repo};
 
 use crate::core::Commit;

@@ -31,10 +31,11 @@ static HURRY: Mutex<Option<Instant>> = Mutex::new(None);
 /// Helpers that run.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// From now on, what gives way has this long.
+/// From now on, what gives way has this long, or as long as an earlier call left it where that is less.
 pub fn hurry(patience: Duration) {
     let mut deadline = HURRY.lock().unwrap_or_else(PoisonError::into_inner);
-    deadline.get_or_insert(Instant::now() + patience);
+    let new = Instant::now() + patience;
+    *deadline = Some(deadline.map_or(new, |earlier| earlier.min(new)));
 }
 
 /// Tells which helpers run; none starts meanwhile.

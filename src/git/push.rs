@@ -72,6 +72,9 @@ pub enum PushError {
         /// One of these commits.
         commit: String,
     },
+    /// This is no commit: pushed as it stands it could delete the branch, or name another one.
+    #[error("`{0}` is no commit")]
+    NoCommit(String),
     /// git said no.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -85,7 +88,9 @@ impl Repo {
     pub fn remote(&self) -> Result<String, PushError> {
         let branch = self.current_branch()?;
         let of_branch = branch.and_then(|branch| self.git().run(&["config", &format!("branch.{branch}.remote")]).ok());
-        let name = of_branch.filter(|name| !name.is_empty() && name != ".").unwrap_or_else(|| "origin".to_owned());
+        // An address may stand there instead of a name (`gh pr checkout`), with a password in it.
+        let named = of_branch.filter(|name| self.remote_url(name).is_ok());
+        let name = named.unwrap_or_else(|| "origin".to_owned());
         self.remote_url(&name).map(|_| name)
     }
 
@@ -95,14 +100,14 @@ impl Repo {
     /// There is no such remote.
     pub fn remote_url(&self, name: &str) -> Result<String, PushError> {
         let url = self.git().output(&["remote", "get-url", "--push", "--", name], Vec::new())?;
-        if url.code == 0 { Ok(url.text()) } else { Err(PushError::NoRemote(name.to_owned())) }
+        if url.code == 0 { Ok(url.text()) } else { Err(PushError::NoRemote(without_userinfo(name))) }
     }
 
     /// Puts `branch` of the remote to `commit`. `env` is the user's environment; `authorization` is used where the
     /// user's own settings have none for that server.
     ///
     /// # Errors
-    /// The remote said no, or has work of others there.
+    /// The remote said no, or has work of others there; or `commit` is none.
     pub fn push(
         &self,
         remote: &str,
@@ -111,6 +116,9 @@ impl Repo {
         env: &[(String, String)],
         authorization: Option<&Authorization>,
     ) -> Result<Pushed, PushError> {
+        if !is_commit(commit.as_str()) {
+            return Err(PushError::NoCommit(commit.to_string()));
+        }
         // The run is over: whatever gives way now gives way to the end of the job.
         patience::hurry(PATIENCE);
         let git = self.reaching_out(remote, env, authorization)?;
@@ -161,6 +169,24 @@ impl Repo {
     }
 }
 
+/// True for the whole name of an object, in SHA-1 or SHA-256.
+pub fn is_commit(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A text whose addresses have neither name nor password in them.
+pub fn without_userinfo(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| matches!(c, '/' | '\'' | '"') || c.is_whitespace()).unwrap_or(part.len());
+        let host = part[..end].rfind('@').map_or(0, |at| at + 1);
+        clean.push_str("://");
+        clean.push_str(&part[host..]);
+    }
+    clean
+}
+
 /// The user's variables that say how to reach a remote.
 fn reach(env: &[(String, String)]) -> Vec<(String, String)> {
     let is_one = |name: &str| {
@@ -199,5 +225,23 @@ mod tests {
         let env = names.map(|name| (name.to_owned(), "x".to_owned()));
         let kept: Vec<String> = reach(&env).into_iter().map(|(name, _)| name).collect();
         assert_eq!(kept, ["HOME", "GIT_SSH_COMMAND", "HTTPS_PROXY", "GIT_CONFIG_COUNT"]);
+    }
+
+    #[test]
+    fn only_the_whole_name_of_an_object_is_a_commit() {
+        let check = |name: &str, expected: bool| assert_eq!(is_commit(name), expected, "{name}");
+        check(&"0a".repeat(20), true);
+        check(&"0a".repeat(32), true);
+        for name in ["", "HEAD", "+", &"0a".repeat(19), &"0g".repeat(20), "main:refs/heads/main"] {
+            check(name, false);
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_name_and_password() {
+        let check = |text: &str, expected: &str| assert_eq!(without_userinfo(text), expected);
+        check("https://x-access-token:secret@github.com/o/r", "https://github.com/o/r");
+        check("'https://a:b@h/o' and ssh://git@h:22/o", "'https://h/o' and ssh://h:22/o");
+        check("origin, me@example.com, https://h/a@b", "origin, me@example.com, https://h/a@b");
     }
 }

@@ -2,9 +2,8 @@
 //! in, points flow out.
 
 use super::model_measure::CurvePoint;
-use crate::core::effect::EffectKey;
-use crate::core::event::{Event, Record};
-use crate::core::ledger::{Ledger, OpenCall};
+use crate::core::event::Record;
+use crate::core::ledger::Ledger;
 use crate::core::time::At;
 
 /// Most points.
@@ -19,7 +18,7 @@ pub(super) fn curve(records: &[Record]) -> Vec<CurvePoint> {
     let mut ledger = Ledger::default();
     let mut points = vec![point(first.at, &ledger)];
     for (i, record) in records.iter().enumerate() {
-        take_in(&mut ledger, &record.event);
+        ledger.take(&record.event);
         let next = records.get(i + 1);
         if next.is_some_and(|next| bucket(next) == bucket(record)) {
             continue;
@@ -34,36 +33,6 @@ pub(super) fn curve(records: &[Record]) -> Vec<CurvePoint> {
 
 fn bare(point: CurvePoint) -> CurvePoint {
     CurvePoint { elapsed_ms: 0, wall_ms: 0, ..point }
-}
-
-/// What `State::apply` does to its ledger.
-fn take_in(ledger: &mut Ledger, event: &Event) {
-    match event {
-        Event::AttemptStarted { task, attempt, reserved, .. } => ledger.open(task.clone(), *attempt, *reserved),
-        Event::UsageReported { task, attempt, usage } => ledger.report(task, *attempt, *usage),
-        Event::CallStarted { task, attempt, call, reserved, is_free, .. } => {
-            ledger.start_call(task, *attempt, *call, OpenCall { worst: *reserved, is_free: *is_free });
-        }
-        Event::CallEnded { task, attempt, call, usage, .. } => ledger.end_call(task, *attempt, *call, *usage),
-        Event::AgentEnded { task, attempt, report } => {
-            ledger.report(task, *attempt, report.usage);
-            if report.metered && report.usage.tokens() == 0 {
-                ledger.meter(task, *attempt);
-            }
-            ledger.close(task, *attempt);
-        }
-        Event::EffectBroken {
-            key:
-                EffectKey::Prepare { task, attempt }
-                | EffectKey::RunAgent { task, attempt }
-                | EffectKey::Capture { task, attempt }
-                | EffectKey::Integrate { task, attempt },
-            ..
-        } => {
-            ledger.close(task, *attempt);
-        }
-        _ => {}
-    }
 }
 
 fn point(at: At, ledger: &Ledger) -> CurvePoint {
@@ -84,7 +53,7 @@ fn point(at: At, ledger: &Ledger) -> CurvePoint {
 mod tests {
     use super::super::testing;
     use super::*;
-    use crate::core::replay;
+    use crate::core::{Event, replay};
 
     #[test]
     fn at_every_record_the_curve_ends_where_the_ledger_stands() {

@@ -1,6 +1,8 @@
 //! The session's derived files: everything in its directory that is not the journal, as (relative path, content).
 //! Records flow in, files flow out; the caller writes them. Losing any of them loses nothing.
 
+use std::ops::ControlFlow;
+
 use serde_json::json;
 
 use super::ReportError;
@@ -20,29 +22,30 @@ use crate::core::state::State;
 /// # Errors
 /// The first record that cannot follow what came before it, or an XML writer that gave up.
 pub fn files(records: &[Record], read: ReadFile<'_>) -> Result<Vec<(String, String)>, ReportError> {
-    files_of(&replay(records)?, records, read)
+    let mut files = Vec::new();
+    let _ = each_file(&replay(records)?, records, read, &mut |name, content| {
+        files.push(content.map(|content| (name.to_owned(), content)));
+        ControlFlow::Continue(())
+    });
+    files.into_iter().collect()
 }
 
-/// The same, for a caller that has the state of these records at hand.
-///
-/// # Errors
-/// An XML writer that gave up.
-pub fn files_of(state: &State, records: &[Record], read: ReadFile<'_>) -> Result<Vec<(String, String)>, ReportError> {
+/// Where each file goes as it is made, by its name; where that breaks, no other one is made.
+pub type Emit<'a> = &'a mut dyn FnMut(&str, Result<String, ReportError>) -> ControlFlow<()>;
+
+/// The same, one after the other, for a caller that has the state of these records at hand. One that cannot be made
+/// does not keep the others from being made.
+pub fn each_file(state: &State, records: &[Record], read: ReadFile<'_>, emit: Emit<'_>) -> ControlFlow<()> {
     let report = Report::of(state, records);
     let work_dir = state.started.as_ref().map(|s| s.work_dir.clone()).unwrap_or_default();
-    let mut files = vec![
-        ("metadata.json", pretty(&metadata(&report, &work_dir))),
-        ("decisions.json", pretty(&report.decisions)),
-        ("checkpoints.json", pretty(&report.checkpoints)),
-        ("execution-log.md", execution_log(records)),
-    ];
+    emit("metadata.json", Ok(pretty(&metadata(&report, &work_dir))))?;
+    emit("decisions.json", Ok(pretty(&report.decisions)))?;
+    emit("checkpoints.json", Ok(pretty(&report.checkpoints)))?;
+    emit("execution-log.md", Ok(execution_log(records)))?;
     for format in Format::ALL {
-        files.push((format.file_name(), render(format, &report, read)?));
+        emit(format.file_name(), render(format, &report, read))?;
     }
-    if let Some(plan) = &state.plan {
-        files.push(("plan.json", pretty(plan)));
-    }
-    Ok(files.into_iter().map(|(path, content)| (path.to_owned(), content)).collect())
+    state.plan.as_ref().map_or(ControlFlow::Continue(()), |plan| emit("plan.json", Ok(pretty(plan))))
 }
 
 fn metadata(report: &Report, work_dir: &str) -> serde_json::Value {
@@ -97,6 +100,18 @@ mod tests {
     fn the_same_records_give_the_same_bytes() {
         let records = testing::journal();
         assert_eq!(files(&records, &|_| None).expect("legal"), files(&records, &|_| None).expect("legal"));
+    }
+
+    #[test]
+    fn no_file_is_made_after_the_one_that_was_the_last_wanted() {
+        let (records, mut made) = (testing::journal(), Vec::new());
+        let state = replay(&records).expect("legal");
+        let left = each_file(&state, &records, &|_| None, &mut |name, _| {
+            made.push(name.to_owned());
+            if made.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(left.is_break());
+        assert_eq!((made.len(), made[4].as_str()), (5, "report.json"));
     }
 
     #[test]

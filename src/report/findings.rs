@@ -9,7 +9,7 @@ use super::model::Report;
 use super::model_work::{AttemptReport, GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
 use crate::core::evidence::RequirementStatus;
 use crate::core::fault::FaultClass;
-use crate::core::finding::{Finding, Level};
+use crate::core::finding::{Finding, Level, is_warning};
 use crate::core::id::TaskId;
 use crate::core::outcome::{TestCase, TestStatus};
 use crate::core::policy;
@@ -53,7 +53,8 @@ pub(super) const RULES: [Rule; 10] = [
     Rule {
         id: "gate-inconclusive",
         short: "A validation gate proved nothing.",
-        full: "A validation gate ran out of time, or its report could not be read or held no test that ran.",
+        full: "A validation gate ran out of time, could not be run though it decides, or its report could not be read \
+               or held no test that ran.",
     },
     Rule {
         id: "policy-violation",
@@ -120,6 +121,7 @@ fn of_gate(gate: &GateReport) -> Vec<Finding> {
     let (rule, what) = match gate.status {
         GateStanding::Failed => ("gate-failed", "failed"),
         GateStanding::Inconclusive => ("gate-inconclusive", "proved nothing"),
+        GateStanding::Skipped if gate.is_missing() => ("gate-inconclusive", "could not be run"),
         GateStanding::Passed | GateStanding::Skipped | GateStanding::NotRun => ("", ""),
     };
     let level = match (rule.is_empty(), gate.required) {
@@ -130,17 +132,23 @@ fn of_gate(gate: &GateReport) -> Vec<Finding> {
     };
     let failed = gate.cases.iter().filter(|case| case.status == TestStatus::Failed);
     let mut found: Vec<Finding> = failed.map(|case| of_test(case, level, source())).collect();
-    found.extend(gate.problems.iter().map(|problem| Finding {
-        path: Some(problem.path.clone()),
-        line: Some(problem.line),
-        ..finding("gate-problem", level, &problem.message, source())
-    }));
+    // Lines that a log names need not be why the gate is red: without a failed test the end of the log goes first.
     if found.is_empty() && !rule.is_empty() {
         let summary = one_line(&gate.summary, LINE_CHARS);
         let message = format!("gate {} {what}: {summary}\n{}", gate.name, last_lines(&gate.log_tail));
         found.push(finding(rule, level, message.trim_end(), source()));
     }
+    found.extend(gate.problems.iter().map(|problem| Finding {
+        path: Some(problem.path.clone()),
+        line: Some(problem.line),
+        ..finding("gate-problem", weight(&problem.message, level), &problem.message, source())
+    }));
     found
+}
+
+/// A problem weighs as much as its gate; one that its tool calls a warning is no more than that.
+fn weight(message: &str, gate: Level) -> Level {
+    if is_warning(message) { gate.max(Level::Warning) } else { gate }
 }
 
 fn of_test(case: &TestCase, level: Level, source: String) -> Finding {

@@ -63,7 +63,10 @@ fn fault(record: &Record, answers: &BTreeMap<&TaskId, String>) -> Option<FaultRe
         }
         Event::EffectBroken { key, broken } => {
             let class = if broken.critical { FaultClass::Critical } else { FaultClass::Environment };
-            Some(of(at, &Fault::new(class, "broken", format!("{key}: {}", broken.message))))
+            let fault = of(at, &Fault::new(class, "broken", format!("{key}: {}", broken.message)));
+            let Some((task, attempt)) = key.task() else { return Some(fault) };
+            let followed_by = answers.get(task).cloned().unwrap_or_default();
+            Some(FaultReport { task: Some(task.to_string()), attempt: Some(attempt), followed_by, ..fault })
         }
         Event::SetupFailed { message } => Some(of(at, &Fault::new(FaultClass::Environment, "setup", message.clone()))),
         _ => None,
@@ -110,4 +113,28 @@ pub(super) fn checkpoints(state: &State, started: &SessionStarted) -> Vec<Checkp
         elapsed_ms: c.at.elapsed_ms,
     };
     state.checkpoints.iter().map(report).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::effect::EffectKey;
+    use crate::core::outcome::Broken;
+
+    fn check(key: EffectKey, expected: Option<(&str, u32)>) {
+        let (at, broken) = (At::default(), Broken { message: "gone".to_owned(), critical: false });
+        let parked = Event::TaskParked { task: "T-001".into(), reason: "r".to_owned() };
+        let events = [Event::EffectBroken { key, broken }, parked];
+        let records: Vec<Record> = events.into_iter().zip(1..).map(|(event, seq)| Record { seq, at, event }).collect();
+        let fault = faults(&records).remove(0);
+        assert_eq!(fault.task.as_deref().zip(fault.attempt), expected, "{fault:?}");
+        assert_eq!(fault.followed_by.is_empty(), expected.is_none(), "{fault:?}");
+    }
+
+    #[test]
+    fn a_fault_of_an_attempts_effect_names_the_attempt_and_its_answer() {
+        check(EffectKey::Capture { task: "T-001".into(), attempt: 2 }, Some(("T-001", 2)));
+        check(EffectKey::Prepare { task: "T-001".into(), attempt: 1 }, Some(("T-001", 1)));
+        check(EffectKey::Checkpoint { n: 1 }, None);
+    }
 }

@@ -31,17 +31,20 @@ const SCRIPT: &str = include_str!("html/script.js");
 
 /// Largest page, in bytes: below what browsers open without trouble and services show.
 const MAX_PAGE: usize = 9_900_000;
+/// What of it the sections may take: besides style and script there are the head and what says that something is left
+/// out.
+const MAX_SECTIONS: usize = MAX_PAGE - STYLE.len() - SCRIPT.len() - 60_000;
 /// Tasks that have a line of their own.
 const MAX_TASK_LINES: usize = 10_000;
 
 /// The page. Also made for a session that is under way or was cut off.
 pub fn html(report: &Report, read: ReadFile<'_>) -> String {
     let anchors = tasks::anchors(report);
-    let mut page = Page { markup: Markup::default(), room: MAX_PAGE, names: Vec::new() };
+    let mut page = Page { markup: Markup::default(), room: MAX_SECTIONS, names: Vec::new() };
     page.section("next", "What to do next", verdict::next(report, &anchors));
     page.section("requirements", "Requirements", checks::requirements(report));
     page.section("gates", "Gates", checks::gates(report));
-    page.ready(checks::findings(report), "findings", "Findings");
+    page.section("findings", "Findings", checks::findings(report));
     page.section("timeline", "Timeline", timeline::timeline(report, &anchors));
     page.section("plan", "Plan", graph::graph(report, &anchors));
     page.section("budget", "Budget", budget::budget(report));
@@ -63,14 +66,11 @@ struct Page {
 
 impl Page {
     fn section(&mut self, id: &'static str, title: &'static str, body: Markup) {
-        let body = if body.len() > self.room { no_room() } else { body };
-        self.ready(section(id, title, &body), id, title);
-    }
-
-    fn ready(&mut self, section: Markup, id: &'static str, title: &'static str) {
-        if section.is_empty() {
+        if body.is_empty() {
             return;
         }
+        let body = if body.len() > self.room { no_room() } else { body };
+        let section = section(id, title, &body);
         self.room = self.room.saturating_sub(section.len());
         self.markup.push(&section);
         self.names.push((id, title));

@@ -49,7 +49,7 @@ use crate::core::Illegal;
 pub use annotations::annotations;
 pub use comment::{CommentContext, comment};
 pub use console::{Console, execution_log};
-pub use derived::{files, files_of};
+pub use derived::{Emit, each_file, files};
 pub use format::limits;
 pub use html::{ReadFile, html};
 pub use job_summary::job_summary;

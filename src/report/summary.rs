@@ -52,12 +52,14 @@ impl Report {
     pub(super) fn qualifiers(&self) -> Vec<String> {
         let task = |standing: TaskStanding| (len(self.tasks_that_are(standing)), "task", standing.name());
         let red = self.gates.iter().filter(|g| matches!(g.status, GateStanding::Failed | GateStanding::Inconclusive));
+        let skipped = self.gates.iter().filter(|gate| gate.is_missing());
         let unmet = len(self.requirements_that_are(RequirementStatus::Unmet));
         let counted = [
             task(TaskStanding::Failed),
             task(TaskStanding::Blocked),
             task(TaskStanding::Parked),
             (len(red.count()), "gate", "not green"),
+            (len(skipped.count()), "gate", "could not be run"),
             (unmet, "requirement", "unmet"),
         ];
         let some = counted.into_iter().filter(|(n, ..)| *n > 0);
@@ -76,6 +78,11 @@ impl Report {
 }
 
 impl GateReport {
+    /// True where it decides and could not be run: one that was only found by looking may be skipped, others may not.
+    pub(super) fn is_missing(&self) -> bool {
+        self.required && !self.detected && self.status == GateStanding::Skipped
+    }
+
     /// Its tests: (passed, passed or failed).
     pub fn tests(&self) -> (u64, u64) {
         let listed = |status| len(self.cases.iter().filter(|c| c.status == status).count());

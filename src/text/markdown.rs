@@ -31,17 +31,31 @@ pub fn markdown_link(words: &str, address: &str) -> String {
         |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | '\\' | '"' | '`' | '|');
     let is_web = address.starts_with("https://") || address.starts_with("http://");
     let words = markdown_inline(words);
-    if is_web && address.chars().all(is_plain) { format!("[{words}]({address})") } else { words }
+    if is_web && address.chars().all(is_plain) {
+        format!("[{words}]({})", address.replace('&', "&amp;"))
+    } else {
+        words
+    }
 }
 
-/// A fenced block, each line as it is; ends with a newline. The fence is longer than any run of backticks inside.
+/// A fenced block, each line as it is, but for what forges take for a command; ends with a newline. The fence is longer
+/// than any run of backticks inside.
 /// `lang` is the info string; anything but letters, digits, `+` and `-` is left out of it.
 pub fn markdown_code_block(text: &str, lang: &str) -> String {
     // A marker of ours inside untrusted text must not be found by a search of the raw comment.
-    let body = clean_lines(text).replace("<!--", "<! --");
+    let body = without_commands(&clean_lines(text)).replace("<!--", "<! --");
     let fence = "`".repeat(longest_run(&body, '`').max(2) + 1);
     let lang: String = lang.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-')).collect();
     format!("{fence}{lang}\n{}\n{fence}\n", body.trim_end_matches('\n'))
+}
+
+/// Older versions of `GitLab` look for commands line by line, and a closing tag is enough for them to forget that they
+/// are in a block of code: a space in front makes a line none.
+fn without_commands(text: &str) -> String {
+    let is_command =
+        |line: &str| line.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic()));
+    let line = |line: &str| if is_command(line) { format!(" {line}") } else { line.to_owned() };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 fn longest_run(text: &str, of: char) -> usize {
@@ -71,7 +85,8 @@ fn is_active(chars: &[char], i: usize) -> bool {
 fn opens_block(chars: &[char], i: usize) -> bool {
     match chars[i] {
         '-' | '+' | '=' | ':' => i == 0,
-        '.' => i > 0 && chars[..i].iter().all(char::is_ascii_digit),
+        // CommonMark: an ordered list's number has at most nine digits.
+        '.' => (1..=9).contains(&i) && chars[..i].iter().all(char::is_ascii_digit),
         _ => false,
     }
 }
@@ -134,6 +149,7 @@ mod tests {
     fn an_address_that_is_more_than_one_is_only_words() {
         let check = |address: &str, expected: &str| assert_eq!(markdown_link("the job", address), expected);
         check("https://ci.example/o/r/1?a=b#c", "[the job](https://ci.example/o/r/1?a=b#c)");
+        check("https://ci.example/?a&copy;", "[the job](https://ci.example/?a&amp;copy;)");
         for hostile in ["javascript:alert(1)", "https://x)[y](https://z", "https://x y", "https://x\n", "//x", ""] {
             check(hostile, "the job");
         }
@@ -161,6 +177,7 @@ mod tests {
         let block = markdown_code_block("a\n````\n@x <!-- marker -->\u{1b}\n", "sh <script>");
         assert_eq!(block, "`````shscript\na\n````\n@x <! -- marker -->\u{fffd}\n`````\n");
         assert_eq!(markdown_code_block("", ""), "```\n\n```\n");
+        assert_eq!(markdown_code_block("/a\n/1\n</x>\n/merge", ""), "```\n /a\n/1\n</x>\n /merge\n```\n");
     }
 
     proptest! {

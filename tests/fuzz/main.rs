@@ -11,6 +11,7 @@ mod html;
 mod json;
 mod markdown;
 mod runner;
+mod runner_page;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod strings;
@@ -80,6 +81,16 @@ fn json_holds_the_same_value_and_no_control_character() {
 #[test]
 fn markdown_shows_the_same_words_and_does_nothing() {
     fuzz("markdown", markdown::check);
+}
+
+#[test]
+fn a_link_goes_where_it_was_told_or_is_none() {
+    fuzz("markdown link", markdown::check_link);
+}
+
+#[test]
+fn a_report_in_the_log_gives_no_command_and_reads_the_same() {
+    fuzz("runner page", runner_page::check);
 }
 
 #[test]

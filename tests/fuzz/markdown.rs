@@ -1,7 +1,7 @@
 //! Markdown, as pulldown-cmark reads it with everything that forges add. What forges look for in the rendered text
 //! (mentions, references, bare links) may stand in code only, where they leave it alone.
 
-use maestro_ci::text::{is_visible, markdown_code_block, markdown_inline};
+use maestro_ci::text::{is_visible, markdown_code_block, markdown_inline, markdown_link};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use crate::{holds, same};
@@ -92,6 +92,46 @@ fn acts(text: &str) -> bool {
     number || name || issue || quick || lower.contains('@') || lower.contains("://") || lower.contains("www.")
 }
 
+/// A link goes where it was told, or there is none; its words are words.
+pub fn check_link(text: &str) -> Result<(), String> {
+    for address in [text.to_owned(), format!("https://{text}"), format!("https://ci.example/{text}?a=b&c#{text}")] {
+        let link = markdown_link(text, &address);
+        for page in [format!("{link}\n"), format!("| a |\n| --- |\n| {link} |\n")] {
+            read_link(&page, text, &address)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_link(page: &str, text: &str, address: &str) -> Result<(), String> {
+    let (mut words, mut links, mut plain) = (String::new(), 0, String::new());
+    for event in Parser::new_ext(page, Options::ENABLE_TABLES | Options::ENABLE_GFM | Options::ENABLE_MATH) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. }) => {
+                same("the address", &dest_url, address)?;
+                links += 1;
+            }
+            Event::End(TagEnd::TableHead) => (words, plain) = (String::new(), String::new()),
+            Event::Text(part) => {
+                words.push_str(&part);
+                plain.push_str(&part);
+            }
+            Event::Code(part) => {
+                words.push_str(&part);
+                plain.push('\0');
+            }
+            Event::Start(Tag::Paragraph | Tag::Table(_) | Tag::TableHead | Tag::TableRow | Tag::TableCell)
+            | Event::End(_) => {}
+            other => return Err(format!("{other:?} in {page:?}")),
+        }
+    }
+    let is_web = address.starts_with("https://") || address.starts_with("http://");
+    holds(links == 0 || (links == 1 && is_web && address.chars().all(|c| c.is_ascii_graphic())), "a link", page)?;
+    holds(!acts(&plain), "something that a forge acts on", page)?;
+    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    same("the words", &squeeze(&words), &squeeze(&clean_line(text)))
+}
+
 fn in_block(text: &str) -> Result<(), String> {
     let block = markdown_code_block(text, text);
     holds(!block.contains("<!--"), "a comment that a search would find", &block)?;
@@ -108,7 +148,11 @@ fn in_block(text: &str) -> Result<(), String> {
         }
     }
     holds(blocks == 1 && outside == "beforeafter", "more than one block of code", &page)?;
-    let expected = clean_lines(text).replace("<!--", "<! --");
+    let is_command =
+        |line: &str| line.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic()));
+    holds(!block.lines().any(is_command), "a command to GitLab", &block)?;
+    let spaced = |line: &str| format!("{}{line}", if is_command(line) { " " } else { "" });
+    let expected = clean_lines(text).split('\n').map(spaced).collect::<Vec<_>>().join("\n").replace("<!--", "<! --");
     same("the block", inside.trim_end_matches('\n'), expected.trim_end_matches('\n'))
 }
 

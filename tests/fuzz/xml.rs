@@ -25,7 +25,7 @@ pub fn check(text: &str) -> Result<(), String> {
     same("the output", &read(case.system_out.as_ref().map(quick_junit::XmlString::as_str)), body.trim())
 }
 
-fn write(line: &str, body: &str) -> String {
+pub fn write(line: &str, body: &str) -> String {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type(line).set_message(line).set_description(body);
     let mut case = TestCase::new(line, status);

@@ -3,18 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use maestro_ci::core::Verdict;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::env::{Env, SLACK, prd};
-use crate::runner::{Ended, Runner, program, root, yaml};
+use crate::env::{Env, SLACK, prd, wait_until};
+use crate::runner::{Ended, Runner, release, root, yaml};
 
 /// An agent that writes a file named after its task.
 const WORKS: &str = "echo done > \"$MAESTRO_TASK.txt\"";
@@ -111,9 +108,9 @@ fn a_cancelled_job_reaches_maestro_ci_which_ends_in_time_and_leaves_its_reports(
     runner.cancel_at = Some(marker.clone());
     let watch = std::thread::spawn(move || {
         let runs = |dir: &Path| fs::read_dir(dir.join("tasks")).is_ok_and(|mut tasks| tasks.next().is_some());
-        while !fs::read_dir(&sessions).is_ok_and(|mut all| all.any(|s| runs(&s.unwrap().path()))) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("an agent that works", Duration::from_mins(1), || {
+            fs::read_dir(&sessions).is_ok_and(|mut all| all.any(|s| runs(&s.unwrap().path())))
+        });
         fs::write(marker, "").unwrap();
     });
     let with = json!({"prd": "prd.md", "agent-cmd": "trap '' INT TERM; sleep 60"});
@@ -158,39 +155,12 @@ fn no_input_is_ever_code() {
     }
 }
 
-/// Serves the files of a directory on loopback until the test ends; returns its address.
-fn serve(dir: PathBuf) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8_lossy(&head).into_owned();
-            let path = head.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-            let (status, body) = fs::read(dir.join(path)).map_or_else(|_| ("404 No", Vec::new()), |b| ("200 OK", b));
-            let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(&body);
-        }
-    });
-    address
-}
-
-/// A release of version 1.2.3 for this machine, as the action expects it; returns its directory and its SHA-256.
-fn release(env: &Env) -> (PathBuf, String) {
-    let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
-    let name = format!("maestro-ci-{arch}-unknown-linux-musl-v1.2.3");
-    let (dir, build) = (env.path("releases"), env.path("build").join(&name));
+/// A release of version 1.2.3 for this machine, where the action expects it; returns its directory and its SHA-256.
+fn released(env: &Env) -> (PathBuf, String) {
+    let (archive, sum) = release::release(env, "v1.2.3");
+    let dir = env.path("releases");
     fs::create_dir_all(dir.join("v1.2.3")).unwrap();
-    fs::create_dir_all(&build).unwrap();
-    fs::write(build.join("maestro-ci"), program()).unwrap();
-    let archive = dir.join(format!("v1.2.3/{name}.tgz"));
-    let tar = Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(env.path("build")).arg(&name).status();
-    assert!(tar.unwrap().success());
-    let sum = Sha256::digest(fs::read(archive).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+    fs::rename(&archive, dir.join("v1.2.3").join(archive.file_name().unwrap())).unwrap();
     (dir, sum)
 }
 
@@ -198,8 +168,8 @@ fn release(env: &Env) -> (PathBuf, String) {
 fn a_release_is_installed_where_its_checksum_is_right_and_refused_where_not() {
     let env = world();
     let mut runner = machine(&env);
-    let (dir, sum) = release(&env);
-    let url = serve(dir);
+    let (dir, sum) = released(&env);
+    let url = release::serve(dir);
     let with = |sum: &str, version: &str| {
         let about = json!({"version": version, "sha256": sum, "download-url": url});
         merged(&json!({"command": "plan", "prd": "prd.md"}), about)
@@ -235,6 +205,11 @@ fn a_build_from_source_is_locked_and_sees_no_secret() {
     let bin = env.path("machine/bin");
     let arguments = fs::read_to_string(bin.join("cargo-args")).unwrap();
     assert!(arguments.starts_with("build\n--release\n--locked\n"), "{arguments}");
+    // A toolchain and a configuration of the user's checkout are not the action's.
+    for asked in ["version-pwd", "cargo-pwd"] {
+        let dir = fs::read_to_string(bin.join(asked)).unwrap();
+        assert_eq!(Path::new(dir.trim_end()), root().canonicalize().unwrap(), "{asked}");
+    }
     let seen = fs::read_to_string(bin.join("cargo-env")).unwrap();
     assert!(seen.contains("CARGO_HTTP_TIMEOUT=30") && !seen.contains("s3cret"), "{seen}");
 }
@@ -318,6 +293,35 @@ fn a_state_that_does_not_fit_is_refused_and_nothing_is_lost_of_it() {
     check(&ended, 6);
     assert!(ended.log.contains("a ref that is not ours"), "{}", ended.log);
     assert!(state.join("refs.txt").is_file(), "the job after a refused state wrote over it");
+}
+
+#[test]
+fn a_base_branch_that_was_rewritten_is_told_from_a_shallow_clone() {
+    let env = world();
+    let state = env.path("state");
+    let with = json!({"prd": "prd.md", "agent-cmd": WORKS, "state-dir": state});
+    check(&machine(&env).action(&with), 0);
+    let again = |name: &str, shallow: bool| {
+        let mut runner = Runner::fresh(&env, name);
+        runner.checkout();
+        if shallow {
+            fs::remove_dir_all(&runner.workspace).unwrap();
+            let (url, to) = (format!("file://{}", env.repo.display()), runner.workspace.display().to_string());
+            env.git(&["clone", "-q", "--depth", "1", &url, &to]);
+        }
+        let ended = runner.action(&with);
+        check(&ended, 6);
+        ended.log
+    };
+    env.write("other.txt", "x");
+    env.commit("the base branch goes on");
+    let log = again("shallow", true);
+    assert!(log.contains("fetch-depth: 0") && !log.contains("rewritten"), "{log}");
+    env.git(&["reset", "-q", "--hard", "HEAD~2"]);
+    env.write("prd.md", &prd(&[("FR-1", "the first")]));
+    env.commit("another history");
+    let log = again("rewritten", false);
+    assert!(log.contains("was rewritten. Delete the saved state") && !log.contains("fetch-depth"), "{log}");
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl World {
     }
 }
 
-fn cancel_at(moment: Duration) -> Duration {
+fn cancel_at(moment: Duration) -> Run {
     let world = World::new();
     let child = world.start();
     std::thread::sleep(moment);
@@ -87,7 +87,7 @@ fn cancel_at(moment: Duration) -> Duration {
         assert!(run.code == 130 || run.code == 0, "exit code {}\n{}", run.code, run.stderr);
         world.check_reports(&run);
     }
-    took
+    run
 }
 
 #[test]
@@ -99,8 +99,11 @@ fn cancelled_at_any_moment_all_reports_tell_the_same() {
     let mut rng = Rng(4);
     let length = u64::try_from(run.took.as_millis()).unwrap();
     let moments: Vec<u64> = (0..MOMENTS).map(|n| length * n / MOMENTS + rng.below(length / MOMENTS)).collect();
+    let mut codes = Vec::new();
     for moment in moments {
-        let took = cancel_at(Duration::from_millis(moment));
-        println!("cancelled after {moment} of {length} ms: {took:?} to the end");
+        let run = cancel_at(Duration::from_millis(moment));
+        println!("cancelled after {moment} of {length} ms: {:?} to the end", run.took);
+        codes.push(run.code);
     }
+    assert!(codes.contains(&130), "no moment met a run at work: {codes:?}");
 }

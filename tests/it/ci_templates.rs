@@ -3,14 +3,15 @@
 //! `npm` and the forge.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::env::{Env, prd};
 use crate::forge_github::{ACTIONS, ACTIONS_BOT, GitHub, REPO};
-use crate::runner::{Ended, Runner, program, yaml};
+use crate::runner::release::release;
+use crate::runner::{Ended, Runner, root, yaml};
 
 /// A repository with what `init` writes for a CI, and an agent named claude that is a shell command.
 fn world(ci: &str, agent: &str) -> Env {
@@ -32,7 +33,13 @@ const GH: &str = r#"#!/bin/sh
 state=STATE
 case "$1 $2" in
     "run list") ls -r "$state/runs" 2> /dev/null ;;
-    "run download") [ -d "$state/runs/$3/$5" ] && mkdir -p "$7" && cp -R "$state/runs/$3/$5/." "$7" ;;
+    "api "*)
+        [ ! -e "$state/broken" ] || { echo 'HTTP 502' >&2; exit 1; }
+        run=${2#repos/acme/project/actions/runs/}
+        if [ -d "$state/runs/${run%%/*}/${run#*name=}" ]; then echo 1; else echo 0; fi ;;
+    "run download")
+        mkdir -p "$7" && cp -R "$state/runs/$3/$5/." "$7"
+        [ ! -e "$state/half" ] || { echo 'unexpected EOF' >&2; exit 1; } ;;
     *) echo "gh $* is not played" >&2; exit 1 ;;
 esac
 "#;
@@ -104,6 +111,9 @@ fn in_two_jobs_only_the_second_writes_and_it_runs_no_agent() {
     let jobs = &yaml(&text)["jobs"];
     assert_eq!(jobs["agent"]["permissions"], json!({"contents": "read"}));
     assert!(!jobs["publish"].to_string().contains("ANTHROPIC"), "the job that writes has no key");
+    // What the first job says, an agent may have had a hand in: it decides whether there is something, and no argument.
+    assert!(!jobs["publish"]["steps"].to_string().contains("needs."), "{}", jobs["publish"]);
+    assert!(jobs["publish"]["timeout-minutes"].as_u64().unwrap() >= 45, "it builds from source");
     let mut runner = machine(&env, "machine");
     runner.secrets.insert("ANTHROPIC_API_KEY".to_owned(), Value::from("k"));
     let forge = forge(&env, &mut runner);
@@ -114,47 +124,95 @@ fn in_two_jobs_only_the_second_writes_and_it_runs_no_agent() {
     assert_eq!(env.show("maestro/feature", "T-001.txt").as_deref(), Some("done\n"), "{}", ended["publish"].log);
 }
 
+/// The nightly pipeline, which pushes but asks for no pull request.
+fn nightly(env: &Env) -> String {
+    workflow(env, "maestro-ci-nightly.yml").replace("open-pr: true", "open-pr: false")
+}
+
+/// One night on a machine of its own, of which nothing is left but what it uploaded.
+fn night(env: &Env, n: u32, calls: &str) -> Ended {
+    let mut runner = machine(env, &format!("night-{n}"));
+    runner.vars.insert("MAESTRO_CI_SET".to_owned(), format!("resource_limits.max_api_calls={calls}"));
+    let ended = runner.workflow(&nightly(env), &json!({}));
+    let run = env.path(&format!("gh/runs/{n}"));
+    fs::create_dir_all(&run).unwrap();
+    if runner.artifacts.join("maestro-state").exists() {
+        fs::rename(runner.artifacts.join("maestro-state"), run.join("maestro-state")).unwrap();
+    }
+    fs::remove_dir_all(env.path(&format!("night-{n}"))).unwrap();
+    ended["maestro"].clone()
+}
+
+/// The only session's report that a night left.
+fn left(env: &Env, n: u32) -> Value {
+    report(&env.path(&format!("gh/runs/{n}/maestro-state/sessions")))
+}
+
 #[test]
 fn each_night_goes_on_where_the_last_one_stopped_until_nothing_is_left_to_do() {
     let env = world("github-nightly", WORKS);
-    // The API that the agent wants is not there in the first night.
-    let text = workflow(&env, "maestro-ci-nightly.yml")
-        .replace("push: true", "push: false")
-        .replace("open-pr: true", "open-pr: false");
-    let night = |n: u32, calls: &str| {
-        let mut runner = machine(&env, &format!("night-{n}"));
-        runner.vars.insert("MAESTRO_CI_SET".to_owned(), format!("resource_limits.max_api_calls={calls}"));
-        let ended = runner.workflow(&text, &json!({}));
-        let _ = fs::remove_dir_all(env.path("gh/runs").join(n.to_string()));
-        fs::create_dir_all(env.path("gh/runs").join(n.to_string())).unwrap();
-        fs::rename(
-            runner.artifacts.join("maestro-state"),
-            env.path("gh/runs").join(n.to_string()).join("maestro-state"),
-        )
-        .unwrap();
-        fs::remove_dir_all(env.path(&format!("night-{n}"))).unwrap();
-        ended["maestro"].clone()
-    };
-    let sessions = |n: u32| env.path(&format!("gh/runs/{n}/maestro-state/sessions"));
-    check(&night(1, "1"), 5);
-    let first = report(&sessions(1));
+    check(&night(&env, 1, "1"), 5);
+    let first = left(&env, 1);
     assert_eq!(first["verdict"], "budget");
-    check(&night(2, "9"), 0);
-    let second = report(&sessions(2));
-    assert_eq!((&second["session"], &second["verdict"]), (&first["session"], &json!("passed")));
-    // Done: a third night spends nothing, also after the base branch went on, and still hands the state over.
+    // At the same limit it stops again at once; who raises it lets it go on.
+    check(&night(&env, 2, "1"), 5);
+    let second = left(&env, 2);
+    assert_eq!((&second["session"], &second["tasks"]), (&first["session"], &first["tasks"]));
+    check(&night(&env, 3, "9"), 0);
+    let third = left(&env, 3);
+    assert_eq!((&third["session"], &third["verdict"]), (&first["session"], &json!("passed")));
+    // Done: a fourth night spends nothing, also after the base branch went on, and still hands the state over.
     env.write("other.txt", "x");
     env.commit("the base branch goes on");
-    let third = night(3, "9");
-    check(&third, 0);
-    assert!(!third.log.contains("Phase 3"), "{}", third.log);
-    assert_eq!(report(&sessions(3)), second);
+    let fourth = night(&env, 4, "9");
+    check(&fourth, 0);
+    assert!(!fourth.log.contains("[Maestro]"), "{}", fourth.log);
+    assert_eq!(left(&env, 4), third);
     // Another PRD is another work.
     env.write("docs/prd.md", &prd(&[("FR-1", "the first"), ("FR-3", "something else")]));
     env.commit("another PRD");
-    let fourth = night(4, "9");
-    check(&fourth, 0);
-    assert!(fourth.log.contains("Phase 3"), "{}", fourth.log);
+    let fifth = night(&env, 5, "9");
+    check(&fifth, 0);
+    assert!(fifth.log.contains("Phase 3"), "{}", fifth.log);
+}
+
+#[test]
+fn a_result_that_could_not_be_pushed_is_delivered_by_the_next_night_and_not_made_again() {
+    let env = world("github-nightly", WORKS);
+    let hook = env.repo.join(".git/hooks/pre-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    check(&night(&env, 1, "9"), 8);
+    assert_eq!(left(&env, 1)["verdict"], "passed");
+    fs::remove_file(hook).unwrap();
+    env.write("other.txt", "x");
+    env.commit("the base branch goes on");
+    let second = night(&env, 2, "9");
+    check(&second, 0);
+    assert_eq!(env.show("maestro/feature", "T-002.txt").as_deref(), Some("done\n"), "{}", second.log);
+    assert!(!second.log.contains("Phase 3"), "it was done already: {}", second.log);
+    assert_eq!(left(&env, 2)["session"], left(&env, 1)["session"]);
+    let third = night(&env, 3, "9");
+    check(&third, 0);
+    assert!(!third.log.contains("[Maestro]"), "{}", third.log);
+}
+
+#[test]
+fn a_night_that_cannot_fetch_the_state_fails_and_neither_starts_anew_nor_leaves_half_of_it() {
+    let env = world("github-nightly", WORKS);
+    check(&night(&env, 1, "1"), 5);
+    for (n, fault) in [(2, "broken"), (3, "half")] {
+        fs::write(env.path("gh").join(fault), "").unwrap();
+        let ended = night(&env, n, "9");
+        check(&ended, 1);
+        assert!(!ended.log.contains("[Maestro]"), "{fault}: {}", ended.log);
+        assert!(!env.path(&format!("gh/runs/{n}/maestro-state")).exists(), "{fault}");
+        fs::remove_file(env.path("gh").join(fault)).unwrap();
+    }
+    // Runs without a state are passed over.
+    check(&night(&env, 4, "9"), 0);
+    assert_eq!(left(&env, 4)["session"], left(&env, 1)["session"]);
 }
 
 #[test]
@@ -180,25 +238,21 @@ fn an_approval_on_the_base_branch_starts_the_run_of_that_prd_and_of_no_other() {
     runner.github.insert("event".to_owned(), json!({"before": env.git(&["rev-parse", "HEAD"])}));
     let ended = runner.workflow(&text, &json!({}));
     assert_eq!((ended["maestro"].code, ended["maestro"].log.as_str()), (0, ""));
-}
-
-/// A release's archive as file: address and SHA-256.
-fn release(env: &Env) -> (String, String) {
-    let dir = env.path("release/maestro-ci-v1");
-    fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join("maestro-ci"), program()).unwrap();
-    let archive = env.path("release.tgz");
-    let chmod = Command::new("chmod").arg("755").arg(dir.join("maestro-ci")).status().unwrap();
-    let tar =
-        Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(env.path("release")).arg("maestro-ci-v1").status();
-    assert!(chmod.success() && tar.unwrap().success());
-    let sum = Sha256::digest(fs::read(&archive).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
-    (format!("file://{}", archive.display()), sum)
+    assert_eq!((ended["find"].code, ended["find"].log.as_str()), (0, ""), "nothing is built for it");
+    let before = env.git(&["rev-parse", "HEAD"]);
+    env.write("docs/notes.md", "# more notes\n");
+    env.commit("notes");
+    runner.github.insert("event".to_owned(), json!({"before": before}));
+    runner.github.insert("sha".to_owned(), Value::from(env.git(&["rev-parse", "HEAD"])));
+    let ended = runner.workflow(&text, &json!({}));
+    assert_eq!((ended["find"].code, ended["find"].log.as_str()), (0, ""), "nothing is built for it");
+    assert_eq!((ended["maestro"].code, ended["maestro"].log.as_str()), (0, ""));
 }
 
 /// Runs a pipeline's script in the checkout; returns its exit code and what it printed.
 fn script(env: &Env, shell: &[&str], text: &str, vars: &[(&str, &str)]) -> (i32, String) {
-    let (url, sum) = release(env);
+    let (archive, sum) = release(env, "v0.1.0");
+    let url = format!("file://{}", archive.display());
     let runner = Runner::fresh(env, "machine");
     let path = format!("{}:{}", env.path("machine/bin").display(), std::env::var("PATH").unwrap());
     let file = env.path("script");
@@ -211,6 +265,19 @@ fn script(env: &Env, shell: &[&str], text: &str, vars: &[(&str, &str)]) -> (i32,
     drop(runner);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code().unwrap(), text)
+}
+
+/// Takes the result out of the bundle that a job left, as docs/ci.md says, in a clone that has only the base branch.
+fn check_bundle(env: &Env, text: &str) {
+    let clone = env.path("clone").display().to_string();
+    let url = format!("file://{}", env.repo.display());
+    env.git(&["clone", "-q", "--single-branch", "--branch", "main", &url, &clone]);
+    let docs = fs::read_to_string(root().join("docs/ci.md")).unwrap();
+    let line = docs.lines().find(|line| line.starts_with("git fetch maestro.bundle ")).expect("docs/ci.md takes it");
+    fs::copy(env.repo.join("maestro.bundle"), env.path("clone/maestro.bundle")).expect(text);
+    let fetched = Command::new("bash").args(["-euc", line]).current_dir(&clone).output().unwrap();
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    assert_eq!(env.git(&["-C", &clone, "show", "maestro/feature:T-002.txt"]), "done", "{text}");
 }
 
 #[test]
@@ -234,10 +301,13 @@ fn gitlabs_job_does_the_work_and_writes_what_its_artifacts_name() {
     assert!(!env.repo.join(".flow/maestro/sessions").exists(), "what has another checksum is not run: {text}");
     let (code, text) = run(&[]);
     assert_eq!(code, 0, "{text}");
-    let reports = &job["artifacts"]["reports"];
-    for path in [&reports["junit"], &reports["dotenv"], &job["artifacts"]["paths"][0]] {
-        assert!(env.repo.join(path.as_str().unwrap()).is_file(), "{path}: {text}");
+    let (after, text) = script(&env, &["bash", "-eo", "pipefail"], job["after_script"][0].as_str().unwrap(), &vars);
+    assert_eq!(after, 0, "{text}");
+    let (reports, paths) = (&job["artifacts"]["reports"], job["artifacts"]["paths"].as_array().unwrap());
+    for path in paths.iter().chain([&reports["junit"], &reports["dotenv"]]) {
+        assert!(env.repo.join(path.as_str().unwrap()).exists(), "{path}: {text}");
     }
+    check_bundle(&env, &text);
     let dotenv = fs::read_to_string(env.repo.join("maestro.env")).unwrap();
     assert!(dotenv.contains("MAESTRO_RESULT_VERDICT=passed"), "{dotenv}");
 }
@@ -261,7 +331,12 @@ fn jenkins_script_does_the_work_and_writes_what_its_post_section_names() {
     }
     let (code, text) = script(&env, &["bash"], &body.join("\n"), &vars);
     assert_eq!(code, 0, "{text}");
-    for name in ["maestro-junit.xml", "maestro-report.html"] {
-        assert!(env.repo.join(name).is_file() && file.contains(name), "{name}: {text}");
+    let (code, text) = script(&env, &["sh", "-xe"], file.split("'''").nth(3).unwrap(), &vars);
+    assert_eq!(code, 0, "{text}");
+    assert!(env.repo.join("maestro-junit.xml").is_file() && file.contains("maestro-junit.xml"), "{text}");
+    let kept = file.split("artifacts: '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    for path in kept.split(',') {
+        assert!(env.repo.join(path.trim_end_matches("/**")).exists(), "{path}: {text}");
     }
+    check_bundle(&env, &text);
 }

@@ -100,7 +100,7 @@ fn a_long_run_is_told_at_most_every_thirty_seconds() {
         job.forge.server.seen_of("*", "/comments").into_iter().filter(super::forge_server::Request::is_write).collect();
     assert_eq!(writes.len(), 3, "start, one update, end: {}", job.talk());
     let gap = writes[1].at - writes[0].at;
-    assert!(gap >= BETWEEN && gap < BETWEEN + Duration::from_secs(5), "{gap:?}");
+    assert!(gap >= BETWEEN, "{gap:?}");
     let bodies = job.bodies();
     assert!(heading(&bodies[1].0).contains("running") && !heading(&bodies[1].0).contains("passed"), "{}", bodies[1].0);
     assert!(heading(&job.one_comment().body).contains("passed"));

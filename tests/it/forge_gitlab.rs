@@ -212,14 +212,22 @@ fn publish_writes_the_same_note_from_a_report() {
 
 #[test]
 fn a_line_of_others_that_begins_with_a_slash_is_no_command_to_gitlab() {
-    let job = Job::of("the first\\n/close\\n/assign @me");
-    let said = "printf '/merge\\n/close\\n' >&2; printf '/approve\\n'; false";
-    job.run(said, &["--set", "error_recovery.max_retry_attempts=0"]).exits(1);
-    let body = job.one_note().body;
-    let mut fenced = false;
-    for line in body.lines() {
-        fenced ^= line.trim_start().starts_with("```");
-        assert!(fenced || !line.trim_start().starts_with('/'), "{line:?} is a command\n{body}");
+    let is_command =
+        |line: &str| line.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let said = "printf '</x>\\n/merge\\n/close\\n' >&2; printf '</x>\\n/approve\\n'; false";
+    let gate = format!("validation.gates.g.run={said}");
+    for (agent, words) in [(said, "/close"), (WORKS, "/approve")] {
+        let job = Job::of("the first\\n/close\\n/assign @me");
+        job.run(agent, &["--set", "error_recovery.max_retry_attempts=0", "--set", &gate]).exits(1);
+        let body = job.one_note().body;
+        let mut fenced = false;
+        for line in body.lines() {
+            fenced ^= line.trim_start().starts_with("```");
+            // Older GitLabs look into blocks of code, too.
+            assert!(!is_command(line), "{line:?} is a command\n{body}");
+            assert!(fenced || !line.trim_start().starts_with('/'), "{line:?} is a command\n{body}");
+        }
+        assert!(body.contains(words), "what was said is there\n{body}");
     }
 }
 

@@ -4,19 +4,20 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::env::{SLACK, wait_until};
 use crate::forge_comment::live;
 use crate::forge_github::{ACTIONS, ACTIONS_BOT, Author, GRAPHQL, PERSON, STRANGER, branch_at};
 use crate::forge_server::{Fault, Manner, Reply};
-use crate::forge_world::{Job, MARKER, WORKS, at_once, heading, warnings};
+use crate::forge_world::{Job, MARKER, WORKS, at_once, ended, heading, signal, warnings};
 
-const BRANCH: &str = "maestro/feature";
+pub const BRANCH: &str = "maestro/feature";
 const FAILS: [&str; 2] = ["--set", "error_recovery.max_retry_attempts=0"];
 
-fn git_in(dir: &std::path::Path, args: &[&str]) -> String {
+pub fn git_in(dir: &std::path::Path, args: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(dir).args(args).output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -101,6 +102,43 @@ fn a_second_result_replaces_the_first_one_on_the_remote() {
     let second = branch_at(&remote, BRANCH);
     assert_eq!(second, Some(job.env.git(&["rev-parse", BRANCH])));
     assert_ne!(first, second);
+}
+
+#[test]
+fn a_push_that_hangs_gives_way_to_a_signal_and_outputs_are_there_already() {
+    let (job, remote) = job();
+    let (begun, go) = (job.env.path("begun"), job.env.path("go"));
+    let hook = remote.join("hooks/pre-receive");
+    let wait = format!(
+        "#!/bin/sh\ntouch {}\nn=0; while [ ! -e {} ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done\n",
+        begun.display(),
+        go.display()
+    );
+    fs::write(&hook, wait).unwrap();
+    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let child = job.start(WORKS, &["--push"]);
+    wait_until("the push", Duration::from_mins(1), || begun.exists());
+    assert!(job.text("output").contains("branch=maestro/feature\n"), "{}", job.text("output"));
+    assert!(job.text("summary").contains("passed"), "{}", job.text("summary"));
+    let stopped = Instant::now();
+    signal(&child, "-INT");
+    let run = ended(child, stopped).exits(8).says("stopped by a signal");
+    fs::write(&go, "").unwrap();
+    assert!(run.took < Duration::from_secs(3) + SLACK, "{:?}", run.took);
+    assert!(job.text("output").trim_end().ends_with("verdict=report\nexit_code=8"), "{}", job.text("output"));
+}
+
+#[test]
+fn a_remote_that_is_an_address_is_not_used_and_its_password_not_shown() {
+    let (job, remote) = job();
+    let address = "https://x-access-token:sekret@127.0.0.1:1/o/r.git";
+    job.env.git(&["config", "branch.topic.remote", address]);
+    let run = job.run(WORKS, &["--push"]).exits(0);
+    assert!(branch_at(&remote, BRANCH).is_some());
+    assert!(!run.stderr.contains("sekret") && !run.stdout.contains("sekret"), "{}", run.stderr);
+    job.env.git(&["remote", "set-url", "origin", address]);
+    let run = job.run(WORKS, &["--push", "--fresh"]).exits(8);
+    assert!(!run.stderr.contains("sekret") && !run.stdout.contains("sekret"), "{}", run.stderr);
 }
 
 /// The pull request for the result branch.
@@ -271,7 +309,7 @@ fn a_check_run_whose_answer_was_lost_is_not_made_twice() {
 }
 
 /// A job that ran without a token, and its report as a file.
-fn ran_without_token(agent: &str, more: &[&str], code: i32) -> (Job, String) {
+pub fn ran_without_token(agent: &str, more: &[&str], code: i32) -> (Job, String) {
     let (mut job, _) = job();
     let report = job.env.path("report.json").display().to_string();
     job.env.unset("GITHUB_TOKEN");

@@ -91,6 +91,8 @@ pub enum Manner {
     Half,
     /// The right answer comes after this time.
     Late(Duration),
+    /// It is after this time that anything is done; then the right answer comes.
+    Slow(Duration),
 }
 
 /// A fault, and whether the work is done all the same.
@@ -198,13 +200,18 @@ impl Shared {
 fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
     let mut request = read_request(stream)?;
     let fault = shared.fault_of(&request);
-    let works = fault.as_ref().is_none_or(|fault| fault.done || matches!(fault.manner, Manner::Half | Manner::Late(_)));
+    let works = fault
+        .as_ref()
+        .is_none_or(|fault| fault.done || matches!(fault.manner, Manner::Half | Manner::Late(_) | Manner::Slow(_)));
     // The request is on record before anybody can see that it was answered, and so before what it leads to.
     let place = {
         let mut seen = shared.seen.lock().unwrap();
         seen.push(request.clone());
         seen.len() - 1
     };
+    if let Some(Fault { manner: Manner::Slow(time), .. }) = &fault {
+        thread::sleep(*time);
+    }
     let right = works.then(|| (shared.handler)(&request));
     request.status = match &fault {
         None => right.as_ref().map(|reply| reply.status),
@@ -221,7 +228,9 @@ fn answer(mut stream: &TcpStream, right: Option<Reply>, fault: Option<Fault>) ->
     let right = right.unwrap_or_else(|| Reply::error(500, "not done"));
     match fault.map(|fault| fault.manner) {
         Some(Manner::Reset) => None,
-        None => stream.read_exact(&mut [0]).ok().and_then(|()| stream.write_all(right.text().as_bytes()).ok()),
+        None | Some(Manner::Slow(_)) => {
+            stream.read_exact(&mut [0]).ok().and_then(|()| stream.write_all(right.text().as_bytes()).ok())
+        }
         Some(Manner::Says(reply)) => {
             stream.read_exact(&mut [0]).ok()?;
             stream.write_all(reply.text().as_bytes()).ok()

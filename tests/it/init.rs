@@ -99,6 +99,45 @@ fn a_link_in_the_place_of_a_file_is_not_written_through() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_directory_does_not_lead_out_of_the_repository() {
+    for (link, ci) in [(".github", "github"), (".gitlab", "gitlab"), (".flow", "jenkins")] {
+        let env = Env::new();
+        let out = env.path("out");
+        fs::create_dir(&out).unwrap();
+        std::os::unix::fs::symlink("../out", env.repo.join(link)).unwrap();
+        let before = new_files(&env);
+        env.run(&["init", "--ci", ci, "--force"]).exits(2).says("leads out of the repository");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "{link}");
+        assert_eq!(new_files(&env), before, "{link}: nothing was written");
+        // One that stays inside is as good as a directory.
+        fs::remove_file(env.repo.join(link)).unwrap();
+        fs::create_dir(env.repo.join("inside")).unwrap();
+        std::os::unix::fs::symlink("inside", env.repo.join(link)).unwrap();
+        env.run(&["init", "--ci", ci]).exits(0);
+        assert!(fs::read_dir(env.repo.join("inside")).unwrap().count() > 0, "{link}");
+    }
+}
+
+#[test]
+fn names_that_yaml_takes_for_something_else_are_strings_in_a_pipeline() {
+    for name in ["1.10", "true", "null"] {
+        let env = Env::new();
+        env.git(&["branch", "-m", name]);
+        for (ci, path) in ALL.into_iter().filter(|(ci, _)| *ci != "jenkins") {
+            env.run(&["init", "--ci", ci, "--prd", name, "--force"]).exits(0);
+            let file = yaml(&read(&env, path));
+            let found = match ci {
+                "github-on-approval" => &file["on"]["push"]["branches"][0],
+                "github-nightly" => &file["jobs"]["maestro"]["env"]["PRD"],
+                "gitlab" => &file["maestro-ci"]["variables"]["MAESTRO_CI_PRD"],
+                _ => &file["on"]["workflow_dispatch"]["inputs"]["prd"]["default"],
+            };
+            assert_eq!(*found, name, "{ci}");
+        }
+    }
+}
+
+#[test]
 fn it_finds_the_default_branch_and_the_prd_that_is_there() {
     let env = Env::new();
     env.write("PRD.md", "# PRD: x\n");

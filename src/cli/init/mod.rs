@@ -88,9 +88,25 @@ fn files(top: &Path, facts: &Facts, pipeline: Option<&Pipeline>) -> Vec<Planned>
 /// Nothing is written where one of the files stands in the way.
 fn refuse(top: &Path, files: &[Planned], force: bool) -> Result<(), CliError> {
     let in_the_way = |file: &&Planned| !file.keep && !force && exists(&top.join(&file.path));
-    let Some(file) = files.iter().find(in_the_way) else { return Ok(()) };
-    Err(CliError::usage(format!("{} exists already; nothing was written", file.path))
-        .hint("--force writes over it; `git diff` then shows what changed"))
+    if let Some(file) = files.iter().find(in_the_way) {
+        return Err(CliError::usage(format!("{} exists already; nothing was written", file.path))
+            .hint("--force writes over it; `git diff` then shows what changed"));
+    }
+    let leads_out = |file: &&Planned| !is_kept(top, file, force) && !is_inside(top, &file.path);
+    let Some(file) = files.iter().find(leads_out) else { return Ok(()) };
+    Err(CliError::usage(format!("{} leads out of the repository by a link; nothing was written", file.path))
+        .hint("put a directory in the place of the link"))
+}
+
+/// True where a file's directory, as far as it is there, lies in the checkout.
+fn is_inside(top: &Path, file: &str) -> bool {
+    let path = top.join(file);
+    let deepest = path.ancestors().skip(1).find(|dir| exists(dir)).map(Path::canonicalize);
+    matches!((deepest, top.canonicalize()), (Some(Ok(dir)), Ok(top)) if dir.starts_with(&top))
+}
+
+fn is_kept(top: &Path, file: &Planned, force: bool) -> bool {
+    exists(&top.join(&file.path)) && (file.users || (file.keep && !force))
 }
 
 /// Also a link that leads nowhere is there.
@@ -101,7 +117,7 @@ fn exists(path: &Path) -> bool {
 /// Writes a file, or keeps the one that is there; says which.
 fn write(top: &Path, file: &Planned, force: bool) -> Result<&'static str, CliError> {
     let path: PathBuf = top.join(&file.path);
-    if exists(&path) && (file.users || (file.keep && !force)) {
+    if is_kept(top, file, force) {
         return Ok("kept ");
     }
     make_dir(path.parent().unwrap_or(top))?;

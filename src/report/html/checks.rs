@@ -3,7 +3,7 @@
 use super::super::format::duration;
 use super::super::model::Report;
 use super::super::model_work::{GateReport, GateStanding, RequirementReport};
-use super::markup::{Markup, Tone, anchor, aside, badge, facts, left_out, lines, pre, section, t, table};
+use super::markup::{Markup, Tone, anchor, aside, badge, facts, fitting, left_out, lines, pre, t, table};
 use crate::core::evidence::RequirementStatus;
 use crate::core::finding::{Finding, Level};
 use crate::core::outcome::{TestCase, TestStatus};
@@ -16,6 +16,10 @@ pub(super) const MAX_GATES: usize = 200;
 /// Bytes of one log, and of the message of one test.
 const MAX_LOG: usize = 12_000;
 const MAX_MESSAGE: usize = 2_000;
+/// Bytes of markup: the failed tests of one gate, what opens of all gates, the rows of all findings.
+const MAX_CASE_BYTES: usize = 200_000;
+const MAX_GATE_BYTES: usize = 1_500_000;
+const MAX_FINDING_BYTES: usize = 1_000_000;
 
 /// Requirements; where not all have room, those that are not met come first.
 pub(super) fn requirements(report: &Report) -> Markup {
@@ -58,7 +62,15 @@ pub(super) fn gates(report: &Report) -> Markup {
     if report.gates.is_empty() {
         return aside("No gate is configured, and none was found in the repository.");
     }
-    let mut all: Markup = report.gates.iter().take(MAX_GATES).enumerate().map(|(i, one)| gate(i, one)).collect();
+    let shown = &report.gates[..report.gates.len().min(MAX_GATES)];
+    let bodies = gate_bodies(shown);
+    let without = bodies.iter().filter(|body| body.is_none()).count();
+    let mut all: Markup = shown.iter().zip(bodies).enumerate().map(|(i, (one, body))| gate(i, one, body)).collect();
+    if without > 0 {
+        all.push(&aside(format!(
+            "{without} of these gates have no room here for more than a line; <code>report.json</code> has all of them."
+        )));
+    }
     if report.gates.len() > MAX_GATES {
         all.push(&left_out(report.gates.len() - MAX_GATES, "gates"));
     }
@@ -66,8 +78,27 @@ pub(super) fn gates(report: &Report) -> Markup {
     all
 }
 
-fn gate(index: usize, gate: &GateReport) -> Markup {
-    let open = matches!(gate.status, GateStanding::Failed | GateStanding::Inconclusive);
+/// What is behind each line, where it has room; that of red gates has it first.
+fn gate_bodies(gates: &[GateReport]) -> Vec<Option<Markup>> {
+    let mut order: Vec<usize> = (0..gates.len()).collect();
+    order.sort_by_key(|&i| !is_red(&gates[i]));
+    let mut bodies = vec![None; gates.len()];
+    let mut room = MAX_GATE_BYTES;
+    for i in order {
+        let body = gate_body(&gates[i]);
+        if body.len() <= room {
+            room -= body.len();
+            bodies[i] = Some(body);
+        }
+    }
+    bodies
+}
+
+fn is_red(gate: &GateReport) -> bool {
+    matches!(gate.status, GateStanding::Failed | GateStanding::Inconclusive)
+}
+
+fn gate(index: usize, gate: &GateReport, body: Option<Markup>) -> Markup {
     let decides = if gate.required { "required" } else { "decides nothing" };
     let summary = format!(
         "{} <b>{}</b> <span class=\"what\">{}</span> <span class=\"cost\">{decides} · {}</span>",
@@ -76,11 +107,11 @@ fn gate(index: usize, gate: &GateReport) -> Markup {
         t(&gate.summary),
         duration(gate.duration_ms)
     );
-    let open = if open { " open" } else { "" };
+    let open = if is_red(gate) && body.is_some() { " open" } else { "" };
     Markup::raw(format!(
         "<details class=\"gate\" id=\"{}\"{open}><summary>{summary}</summary><div class=\"body\">{}</div></details>\n",
         anchor("gate", &gate.name, index),
-        gate_body(gate)
+        body.unwrap_or_else(|| aside("This has no room in this page."))
     ))
 }
 
@@ -98,7 +129,7 @@ fn gate_body(gate: &GateReport) -> Markup {
     let red: Vec<&TestCase> = gate.cases.iter().filter(|case| case.status == TestStatus::Failed).collect();
     if !red.is_empty() {
         let rows: Vec<Vec<Markup>> = red.iter().map(|case| case_row(case)).collect();
-        all.push(&table("Failed tests", &["Test", "Message"], &rows, MAX_CASES));
+        all.push(&table("Failed tests", &["Test", "Message"], &rows, fitting(&rows, MAX_CASE_BYTES, MAX_CASES)));
     }
     if gate.log_tail.trim().is_empty() {
         all.push(&aside("It wrote no log."));
@@ -142,12 +173,13 @@ pub(super) fn findings(report: &Report) -> Markup {
         return Markup::default();
     }
     let rows: Vec<Vec<Markup>> = report.findings.iter().map(finding).collect();
-    let mut body =
-        table("Findings, the heaviest first", &["Rule", "Level", "Place", "What", "Found by"], &rows, MAX_FINDINGS);
+    let head = ["Rule", "Level", "Place", "What", "Found by"];
+    let cap = fitting(&rows, MAX_FINDING_BYTES, MAX_FINDINGS);
+    let mut body = table("Findings, the heaviest first", &head, &rows, cap);
     if report.findings_not_listed > 0 {
         body.push(&aside(format!("{} more findings stand in no list.", report.findings_not_listed)));
     }
-    section("findings", "Findings", &body)
+    body
 }
 
 fn finding(finding: &Finding) -> Vec<Markup> {
@@ -162,7 +194,34 @@ fn finding(finding: &Finding) -> Vec<Markup> {
         t(&finding.rule),
         badge(tone, finding.level.name()),
         Markup::raw(place.unwrap_or_else(|| "–".to_owned())),
-        pre("message", &lines(&finding.message, MAX_MESSAGE)),
+        pre("message", &t(&finding.message)),
         t(&finding.source),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::html::html;
+    use crate::report::testing;
+
+    #[test]
+    fn red_gates_do_not_crowd_out_the_rest() {
+        let mut report = testing::report();
+        let red = report.gates.iter().find(|gate| is_red(gate)).expect("a red gate").clone();
+        let quotes = "\"".repeat(2_000);
+        let case = report.gates.iter().flat_map(|gate| &gate.cases).next().expect("a test").clone();
+        let case = TestCase { status: TestStatus::Failed, message: quotes.clone(), ..case };
+        let bad = |n: usize| GateReport { name: format!("g{n}"), cases: vec![case.clone(); 100], ..red.clone() };
+        let finding = Finding { message: quotes, ..report.findings.first().expect("a finding").clone() };
+        for (gates, findings) in [(7, 0), (200, 300)] {
+            report.gates = (0..gates).map(bad).collect();
+            report.findings = vec![finding.clone(); findings];
+            let page = html(&report, &|_| None);
+            assert!(page.len() < 9_900_000, "{} bytes", page.len());
+            assert!(page.contains("id=\"task-T-001\"") && page.contains("alternative approach"));
+            assert!(page.contains("rows are left out here") && page.contains("<b>g0</b>"));
+            assert_eq!(page.contains("have no room here for more than a line"), gates == 200);
+        }
+    }
 }

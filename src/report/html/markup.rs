@@ -169,6 +169,17 @@ pub(super) fn table(caption: &str, head: &[&str], rows: &[Vec<Markup>], cap: usi
     if more > 0 { [table, left_out(more, "rows")].into_iter().collect() } else { table }
 }
 
+/// How many of the rows, at most `cap`, stay within so many bytes.
+pub(super) fn fitting(rows: &[Vec<Markup>], bytes: usize, cap: usize) -> usize {
+    let mut room = bytes;
+    let mut fits = |row: &Vec<Markup>| {
+        let left = room.checked_sub(table_row(row).len());
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    rows.iter().take(cap).take_while(|row| fits(row)).count()
+}
+
 fn table_row(cells: &[Markup]) -> String {
     let cell = |(i, cell): (usize, &Markup)| match i {
         0 => format!("<th scope=\"row\">{cell}</th>"),

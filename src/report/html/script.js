@@ -5,15 +5,30 @@
   const section = byId("tasks");
   const form = byId("finder");
 
-  // A link to a task opens it.
+  // A link to a task or a gate shows it, also where the finder has hidden it, and opens it. Ids are plain, so that the
+  // fragment needs no decoding.
   const openTarget = () => {
-    const target = byId(decodeURIComponent(location.hash.slice(1)));
-    if (target instanceof HTMLDetailsElement) {
+    const target = byId(location.hash.slice(1));
+    if (!target || !target.matches(".task, .gate")) return;
+    target.hidden = false;
+    const chunk = target.closest(".chunk");
+    if (chunk) chunk.hidden = false;
+    let line = target;
+    if (target.tagName === "DETAILS") {
       target.open = true;
-      target.querySelector("summary").focus();
+      line = target.firstElementChild;
+    } else {
+      target.tabIndex = -1;
     }
+    target.scrollIntoView();
+    line.focus();
   };
   addEventListener("hashchange", openTarget);
+  // The same link once more changes no fragment.
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link && link.getAttribute("href") === location.hash) openTarget();
+  });
   openTarget();
   if (!section || !form) return;
 

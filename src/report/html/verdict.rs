@@ -48,8 +48,9 @@ fn in_words(report: &Report) -> (Tone, &'static str) {
     match verdict {
         None if report.verdict == RUNNING => (Tone::Run, "Not finished"),
         Some(Verdict::Passed) if report.requirements_that_are(RequirementStatus::Unverified) > 0 => {
-            (Tone::Ok, "Passed, not all of it verified")
+            (Tone::Warn, "Passed, not all of it verified")
         }
+        Some(Verdict::Passed) if !report.qualifiers().is_empty() => (Tone::Warn, "Passed, not all of it green"),
         Some(Verdict::Passed) => (Tone::Ok, "Passed"),
         Some(Verdict::Failed) => (Tone::Bad, "Failed"),
         Some(Verdict::Budget) => (Tone::Warn, "Stopped at a limit"),
@@ -98,4 +99,22 @@ pub(super) fn next(report: &Report, anchors: &HashMap<&str, String>) -> Markup {
         body.push(&Markup::raw(format!("<p>A resume makes no sense before <b>{}</b>.</p>\n", t(moment))));
     }
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+
+    #[test]
+    fn a_pass_is_plain_only_where_nothing_qualifies_it() {
+        let mut report = testing::report();
+        report.exit_code = Some(0);
+        report.requirements.clear();
+        assert!(!report.qualifiers().is_empty());
+        assert_eq!(in_words(&report), (Tone::Warn, "Passed, not all of it green"));
+        report.tasks.clear();
+        report.gates.clear();
+        assert_eq!(in_words(&report), (Tone::Ok, "Passed"));
+    }
 }

@@ -4,6 +4,7 @@
 //! from a runner.
 
 pub mod expr;
+pub mod release;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -375,7 +376,7 @@ pub fn program() -> String {
 
 /// Stands in for `cargo build`: notes its arguments and its environment, and puts the binary under test in place.
 fn cargo() -> String {
-    let notes = "here=$(dirname \"$0\"); printf '%s\\n' \"$@\" > \"$here/cargo-args\"; env > \"$here/cargo-env\"";
+    let notes = "here=$(dirname \"$0\"); printf '%s\\n' \"$@\" > \"$here/cargo-args\"; env > \"$here/cargo-env\"; pwd > \"$here/cargo-pwd\"";
     let place =
         "while [ $# -gt 0 ]; do [ \"$1\" != --target-dir ] || target=$2; shift; done\nmkdir -p \"$target/release\"";
     let file = format!(
@@ -383,6 +384,6 @@ fn cargo() -> String {
         program()
     );
     format!(
-        "#!/bin/sh\n[ \"$1\" != --version ] || {{ echo 'cargo 99.0.0 (test)'; exit 0; }}\n{notes}\n{place}\n{file}\n"
+        "#!/bin/sh\n[ \"$1\" != --version ] || {{ echo 'cargo 99.0.0 (test)'; pwd > \"$(dirname \"$0\")/version-pwd\"; exit 0; }}\n{notes}\n{place}\n{file}\n"
     )
 }

@@ -1,6 +1,7 @@
-//! What the reports of a big run cost: a journal of 10,000 tasks (every tenth tried twice), and of a tenth of it. In:
-//! nothing. Out: a table of time and size for each format; the exit code says whether the cost grows with the number of
-//! tasks and no faster, and whether every file keeps to what its readers take.
+//! What the reports of a big run cost: a journal of 10,000 tasks (every tenth tried twice) and ten gates with 2,000
+//! failed tests each, and of a tenth of both. In: nothing. Out: a table of time and size for each format; the exit code
+//! says whether the cost grows with the size of the run and no faster, whether all files together are made in time for
+//! a cancelled run, and whether each keeps to what its readers take.
 //!
 //! A run writes all of them at most every two seconds, and so seldom that they take a twentieth of its time.
 
@@ -9,32 +10,45 @@
 #[path = "../tests/shared/mod.rs"]
 mod shared;
 
+#[path = "../tests/shared/journal.rs"]
+mod handmade;
+
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use maestro_ci::core::{
-    AgentReport, At, Capture, Ended, Event, Fault, FaultClass, FileChange, Merge, Phase, Record, RequirementId, Spend,
-    Strategy, Task, TaskId, TaskStatus, Usage, UsageSource, Verdict, replay,
+    AgentReport, At, Capture, Ended, Event, Fault, FaultClass, FileChange, GateKind, GateName, GateResult, GateSpec,
+    GateStatus, Merge, Phase, Record, RequirementId, RoundPurpose, Settings, Spend, Strategy, Task, TaskId, TaskStatus,
+    TestCase, TestStatus, Usage, UsageSource, Verdict, replay,
 };
-use maestro_ci::report::{Format, Report, files, render};
+use maestro_ci::report::{Format, Report, each_file, render};
 
-/// Tasks of the big run, and how many times as many they are as those of the small one.
+use handmade::Journal;
+
+/// Tasks and gates of the big run, and how many times as many they are as those of the small one.
 const TASKS: u64 = 10_000;
+const GATES: u64 = 10;
 const FACTOR: u32 = 10;
+/// Failed tests that a gate lists: as many as are kept.
+const CASES: u64 = 2_000;
+/// Longest time for all files of the big run, replay and model included: a cancelled run is to be over in 3 s, and its
+/// agents take some of that.
+const LONGEST: Duration = Duration::from_secs(2);
 /// How much slower than in proportion the big run may be: noise, and trees that are deeper.
 const SLACK: u32 = 3;
 /// Below this, time is noise.
 const FLOOR: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
-    let (small, big) = (journal(TASKS / u64::from(FACTOR)), journal(TASKS));
+    let (small, big) = (journal(TASKS / u64::from(FACTOR), GATES / u64::from(FACTOR)), journal(TASKS, GATES));
     println!("{} records; {} records", small.len(), big.len());
     println!("{:<16} {:>12} {:>12} {:>14}", "", "1,000 tasks", "10,000 tasks", "bytes");
     let mut holds = true;
     let mut tell = |name: &str, most_bytes: usize, make: &dyn Fn(&[Record]) -> usize| {
         let (few, _) = timed(|| make(&small));
         let (many, bytes) = timed(|| make(&big));
-        let ok = many <= few.max(FLOOR) * FACTOR * SLACK && bytes <= most_bytes;
+        let ok = many <= LONGEST.min(few.max(FLOOR) * FACTOR * SLACK) && bytes <= most_bytes;
         holds &= ok;
         println!("{name:<16} {few:>12.1?} {many:>12.1?} {bytes:>14}{}", if ok { "" } else { "  TOO MUCH" });
     };
@@ -53,7 +67,13 @@ fn main() -> ExitCode {
         tell(format.file_name(), most_bytes, &make);
     }
     tell("all files", usize::MAX, &|records| {
-        files(records, &|_| None).unwrap().iter().map(|(_, content)| content.len()).sum()
+        let state = replay(records).unwrap();
+        let mut bytes = 0;
+        let _ = each_file(&Report::of(&state, records), &state, records, &|_| None, &mut |_, content| {
+            bytes += content.unwrap().len();
+            ControlFlow::Continue(())
+        });
+        bytes
     });
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -64,19 +84,7 @@ fn timed(make: impl Fn() -> usize) -> (Duration, usize) {
     (started.elapsed(), bytes)
 }
 
-struct Journal {
-    records: Vec<Record>,
-    elapsed_ms: u64,
-}
-
 impl Journal {
-    fn push(&mut self, after_ms: u64, event: Event) {
-        self.elapsed_ms += after_ms;
-        let wall_ms = 1_700_000_000_000 + i64::try_from(self.elapsed_ms).unwrap();
-        let at = At { elapsed_ms: self.elapsed_ms, wall_ms };
-        self.records.push(Record { seq: self.records.len() as u64 + 1, at, event });
-    }
-
     fn attempt(&mut self, task: &TaskId, attempt: u32, fails: bool) {
         let task = || task.clone();
         let usage = Usage {
@@ -112,8 +120,52 @@ impl Journal {
     }
 }
 
-/// A session whose tasks ran one after the other, ten chains side by side.
-fn journal(tasks: u64) -> Vec<Record> {
+fn gate(n: u64) -> GateName {
+    GateName::new(format!("gate-{n}"))
+}
+
+/// Gates that all decide.
+fn settings(gates: u64) -> Settings {
+    let spec = |n| GateSpec {
+        name: gate(n),
+        kind: GateKind::Test,
+        run: "true".to_owned(),
+        dir: ".".to_owned(),
+        timeout_ms: 60_000,
+        required: true,
+        report: None,
+        requirements: Vec::new(),
+        detected: false,
+    };
+    Settings { gates: (1..=gates).map(spec).collect(), ..shared::settings() }
+}
+
+/// A red gate that lists as many failed tests as it can.
+fn red(n: u64) -> GateResult {
+    let case = |i: u64| TestCase {
+        classname: format!("suite_{n}.module"),
+        name: format!("the case number {i} does what it should"),
+        status: TestStatus::Failed,
+        time_ms: 12,
+        message: "assertion `left == right` failed\n".repeat(8),
+        file: Some(format!("tests/module_{n}.rs")),
+        line: u32::try_from(i).ok(),
+    };
+    GateResult {
+        status: GateStatus::Failed,
+        ended: Ended::Exited { code: 1 },
+        duration_ms: 2_000,
+        summary: format!("{CASES} failed"),
+        cases: (1..=CASES).map(case).collect(),
+        counts: [("failed".to_owned(), CASES)].into(),
+        problems: Vec::new(),
+        log_tail: "FAILED\n".repeat(500),
+        leaked_processes: 0,
+    }
+}
+
+/// A session whose tasks ran one after the other, ten chains side by side, and then its gates.
+fn journal(tasks: u64, gates: u64) -> Vec<Record> {
     let id = |n: u64| TaskId::new(format!("T-{n:05}"));
     let task = |n: u64| Task {
         title: format!("do the work number {n} of all that has to be done"),
@@ -123,8 +175,8 @@ fn journal(tasks: u64) -> Vec<Record> {
         ..Task::bare(id(n).as_str())
     };
     let plan = shared::plan((1..=tasks).map(task).collect());
-    let mut journal = Journal { records: Vec::new(), elapsed_ms: 0 };
-    journal.push(0, Event::SessionStarted(Box::new(shared::session(shared::settings(), &plan))));
+    let mut journal = Journal::default();
+    journal.push(0, Event::SessionStarted(Box::new(shared::session(settings(gates), &plan))));
     journal.push(0, Event::Planned { plan: Box::new(plan) });
     journal.push(0, Event::PhaseStarted { phase: Phase::Implementation });
     journal.push(0, Event::SetupStarted);
@@ -136,6 +188,14 @@ fn journal(tasks: u64) -> Vec<Record> {
             journal.attempt(&id(n), 2, false);
         }
     }
-    journal.push(0, Event::SessionFinished { verdict: Verdict::Passed, reason: "passed".to_owned() });
+    journal.push(0, Event::PhaseStarted { phase: Phase::Validation });
+    let names = (1..=gates).map(gate).collect();
+    journal.push(0, Event::RoundStarted { round: 1, purpose: RoundPurpose::Final, commit: "c".into(), gates: names });
+    for n in 1..=gates {
+        journal.push(0, Event::GateStarted { round: 1, gate: gate(n), limit_ms: 60_000 });
+        journal.push(5, Event::GateEnded { round: 1, gate: gate(n), result: red(n) });
+    }
+    let reason = format!("{gates} gates failed");
+    journal.push(0, Event::SessionFinished { verdict: Verdict::Failed, reason });
     journal.records
 }

@@ -7,20 +7,16 @@
 #
 # Usage: ci/bench-noop.sh [MAESTRO_CI_BINARY [TASKS]]
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/lib.sh"
 
 binary=${1-}
 if [ -z "$binary" ]; then
-    binary=$here/../target/release/maestro-ci
-    [ -x "$binary" ] || (cd "$here/.." && cargo build --release --locked -j2)
+    binary=$root/target/release/maestro-ci
+    [ -x "$binary" ] || (cd "$root" && cargo build --release --locked -j2)
 fi
 binary=$(realpath "$binary")
 tasks=${2-1000}
 
-tmp=$(cd "$(mktemp -d)" && pwd -P)
-trap 'rm -rf "$tmp"' EXIT
-# The caller's own settings must not decide the outcome.
-for name in $(compgen -e MAESTRO_CI_ || true) $(compgen -e GIT_ || true); do unset "$name"; done
 export HOME=$tmp/home
 mkdir "$HOME"
 

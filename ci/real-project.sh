@@ -5,23 +5,16 @@
 #
 # Usage: ci/real-project.sh [MAESTRO_CI_BINARY]
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/lib.sh"
+here=$root/ci/real-project
 
 binary=${1-}
 if [ -z "$binary" ]; then
-    binary=$here/../target/release/maestro-ci
-    [ -x "$binary" ] || (cd "$here/.." && cargo build --release --locked -j2)
+    binary=$root/target/release/maestro-ci
+    [ -x "$binary" ] || (cd "$root" && cargo build --release --locked -j2)
 fi
 binary=$(realpath "$binary")
 
-# Physical path: the search for left processes compares it with /proc.
-tmp=$(cd "$(mktemp -d)" && pwd -P)
-trap 'rm -rf "$tmp"' EXIT
-step() { printf '== %s\n' "$*" >&2; }
-die() { printf 'real-project: %s\n' "$*" >&2; exit 1; }
-
-# The caller's own settings must not decide the outcome.
-for name in $(compgen -e MAESTRO_CI_ || true) $(compgen -e GIT_ || true); do unset "$name"; done
 export HOME=$tmp/home
 mkdir "$HOME" "$tmp/work" "$tmp/out"
 
@@ -30,8 +23,8 @@ step "the project's source package"
 python3 -m venv "$tmp/venv"
 python=$tmp/venv/bin/python
 "$python" -m pip download --quiet --no-cache-dir --no-binary humanize --no-deps --require-hashes \
-    --dest "$tmp/source" -r "$here/real-project/source.txt" >&2
-"$python" -m pip install --quiet -r "$here/real-project/requirements.txt" >&2
+    --dest "$tmp/source" -r "$here/source.txt" >&2
+"$python" -m pip install --quiet -r "$here/requirements.txt" >&2
 repo=$tmp/repo
 mkdir "$repo"
 tar -xzf "$tmp"/source/*.tar.gz --strip-components=1 -C "$repo"
@@ -45,16 +38,16 @@ git config user.email user@localhost
 git add --all --force
 git commit --quiet -m "The source package"
 mkdir -p docs .flow/maestro
-cp "$here/real-project/prd.md" docs/prd.md
-sed "s|@PYTHON@|$python|" "$here/real-project/config.yaml" > .flow/maestro/config.yaml
+cp "$here/prd.md" docs/prd.md
+sed "s|@PYTHON@|$python|" "$here/config.yaml" > .flow/maestro/config.yaml
 git add --all
 git commit --quiet -m "A PRD and the configuration"
 
 # The agent and the gate run behind walls; beyond the standard places they read the agent's script and its interpreter.
 prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
 run=("$binary" --prd docs/prd.md -j2 --work-dir "$tmp/work"
-    --set "sandbox.read=[\"$tmp/venv\", \"$here/real-project\", \"$prefix\"]"
-    --agent-cmd "'$python' -B '$here/real-project/agent.py'"
+    --set "sandbox.read=[\"$tmp/venv\", \"$here\", \"$prefix\"]"
+    --agent-cmd "'$python' -B '$here/agent.py'"
     --json "$tmp/out/report.json" --junit "$tmp/out/junit.xml" --markdown "$tmp/out/report.md")
 
 code=0
@@ -96,7 +89,7 @@ git fsck --no-dangling --no-progress >&2 || die "git fsck found something"
 # Anything but this script that has the directory on its command line or works in it.
 for proc in /proc/[0-9]*; do
     pid=${proc#/proc/}
-    case $pid in $$ | $BASHPID) continue ;; esac
+    case $pid in "$$" | "$BASHPID") continue ;; esac
     line=$(tr '\0' ' ' 2> /dev/null < "$proc/cmdline") || continue
     case "$line $(readlink "$proc/cwd" 2> /dev/null || true)" in
         *"$tmp"*) die "a process is left: $pid $line" ;;

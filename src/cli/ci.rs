@@ -10,16 +10,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat};
 
 use super::flags::RunArgs;
-use super::output;
-use crate::core::{Record, Verdict};
+use super::{output, secrets};
+use crate::core::Verdict;
 use crate::forge::{Ci, Runner, write_dotenv};
 use crate::journal::SessionDir;
 use crate::report::{self, Report};
-use crate::text::{workflow_command, workflow_masks};
+use crate::text::{markdown_inline, workflow_masks};
 
-/// Names of variables that hold secrets end like this.
-const SECRET_ENDS: [&str; 9] =
-    ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_CREDENTIALS", "_PAT", "_PASSPHRASE", "_AUTH"];
 /// Variables of a dotenv report are not flags of ours for the next job that gets them.
 const DOTENV_PREFIX: &str = "MAESTRO_RESULT_";
 
@@ -53,49 +50,40 @@ pub fn masks() -> Vec<String> {
 }
 
 fn masks_of(env: &BTreeMap<String, String>) -> Vec<String> {
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_uppercase();
-        SECRET_ENDS.iter().any(|end| name.ends_with(end) || name == end[1..])
-    };
-    // A key may be named by its file, and a path is no secret.
-    let is_path = |value: &str| value.starts_with('/') && Path::new(value).exists();
-    let secrets = env.iter().filter(|(name, value)| is_secret(name) && !is_path(value));
-    secrets.flat_map(|(_, value)| workflow_masks(value)).collect()
+    let variables = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    secrets::of_environment(variables).iter().flat_map(|secret| workflow_masks(secret)).collect()
 }
 
-/// At the end of a run with a session: everything that the report has for the job. `verdict` is the process's own,
-/// which may be worse than the session's.
-pub fn hand_over(args: &RunArgs, records: &[Record], dir: &SessionDir, verdict: Verdict) {
+/// At the end of a run with a session: everything that its report has for the job.
+pub fn hand_over(args: &RunArgs, report: &Report, dir: &SessionDir) {
     output::end_run();
     let env = environment();
     let ci = detect(&env);
-    let runner = Runner::from_env(&env);
-    if !ci.is_github() && args.dotenv.is_none() {
-        return;
-    }
-    // What contradicts itself has been said by then.
-    let Ok(report) = Report::from_records(records) else { return };
-    let pairs = pairs(args, &report, dir.path());
-    if let Some(path) = &args.dotenv {
-        let all: Vec<(&str, String)> = ended(verdict).into_iter().chain(pairs.iter().cloned()).collect();
-        warn(write_dotenv(path, DOTENV_PREFIX, &all));
-    }
+    let pairs = pairs(args, report, dir.path());
+    put_dotenv(args, report, &pairs);
     if ci.is_github() {
-        output::commands(&worse(&report, verdict));
-        tell_github(&ci, &report, &pairs, &runner);
+        tell_github(&ci, report, &pairs, &Runner::from_env(&env));
     }
 }
 
-/// The same again where the process ends worse than was handed over: what that changes.
-pub fn hand_over_again(args: &RunArgs, records: &[Record], dir: &SessionDir, verdict: Verdict) {
-    let Ok(report) = Report::from_records(records) else { return };
-    if let Some(path) = &args.dotenv {
-        let all: Vec<_> = ended(verdict).into_iter().chain(pairs(args, &report, dir.path())).collect();
-        warn(write_dotenv(path, DOTENV_PREFIX, &all));
+/// What changes where something could not be delivered after that: the variables, and why, as an annotation and below
+/// the summary.
+pub fn hand_over_again(args: &RunArgs, report: &Report, dir: &SessionDir) {
+    put_dotenv(args, report, &pairs(args, report, dir.path()));
+    let env = environment();
+    if Ci::from_env(&env).is_github() {
+        output::commands(&Vec::from_iter(report::verdict_annotation(report)));
+        let why = format!("\n**{}**: {}\n", report.verdict, markdown_inline(&report.reason));
+        warn(Runner::from_env(&env).add_summary(&why, ""));
     }
-    if Ci::from_env(&environment()).is_github() {
-        output::commands(&worse(&report, verdict));
-    }
+}
+
+fn put_dotenv(args: &RunArgs, report: &Report, pairs: &[(&str, String)]) {
+    let Some(path) = &args.dotenv else { return };
+    let code = report.exit_code.map(|code| code.to_string()).unwrap_or_default();
+    let ended = [("verdict", report.verdict.clone()), ("exit_code", code)];
+    let all: Vec<(&str, String)> = ended.into_iter().chain(pairs.iter().cloned()).collect();
+    warn(write_dotenv(path, DOTENV_PREFIX, &all));
 }
 
 /// The same of a finished report, in a job that has nothing else of its session. The other reports are looked for
@@ -123,7 +111,8 @@ pub fn finish(verdict: Verdict) {
     output::end_run();
     let env = environment();
     if Ci::from_env(&env).is_github() {
-        warn(Runner::from_env(&env).add_outputs(&ended(verdict)));
+        let ended = [("verdict", verdict.name().to_owned()), ("exit_code", verdict.code().to_string())];
+        warn(Runner::from_env(&env).add_outputs(&ended));
     }
 }
 
@@ -131,21 +120,6 @@ fn warn(written: Result<(), crate::forge::RunnerError>) {
     if let Err(error) = written {
         tracing::warn!("{error}");
     }
-}
-
-fn ended(verdict: Verdict) -> [(&'static str, String); 2] {
-    [("verdict", verdict.name().to_owned()), ("exit_code", verdict.code().to_string())]
-}
-
-/// An annotation where the process ends worse than its session: the report cannot know that.
-fn worse(report: &Report, verdict: Verdict) -> Vec<String> {
-    if report.exit_code.is_none_or(|code| code == verdict.code()) {
-        return Vec::new();
-    }
-    let message =
-        "the work is done, but something that was asked for besides could not be delivered; the log says what";
-    let title = format!("maestro-ci: {verdict}");
-    vec![workflow_command("error", &[("title", &title)], message)]
 }
 
 /// The outputs of a run, apart from how its process ended. What is not known is empty.
@@ -185,32 +159,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_masked_by_their_names_and_paths_and_switches_are_not() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = dir.path().display().to_string();
+    fn a_mask_is_made_of_each_line_of_a_secret_and_of_no_switch() {
         let env = [
             ("ANTHROPIC_API_KEY", "sk-ant-0123456789"),
-            ("GITHUB_TOKEN", "ghs_0123456789"),
             ("MAESTRO_CI_APP_KEY", "-----BEGIN-----\nMIIabcdefgh\n"),
-            ("SSH_KEY", &file),
             ("DEBUG_TOKEN", "true"),
-            ("MAESTRO_CI_BRANCH", "maestro/feature"),
-            ("KEYBOARD", "something-long"),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
-        let expected = [
-            "::add-mask::sk-ant-0123456789",
-            "::add-mask::ghs_0123456789",
-            "::add-mask::-----BEGIN-----",
-            "::add-mask::MIIabcdefgh",
-        ];
+        let expected = ["::add-mask::sk-ant-0123456789", "::add-mask::-----BEGIN-----", "::add-mask::MIIabcdefgh"];
         assert_eq!(masks_of(&env), expected);
-    }
-
-    #[test]
-    fn a_process_that_ends_worse_than_its_session_says_so() {
-        let report = Report { exit_code: Some(0), ..Report::default() };
-        assert!(worse(&report, Verdict::Passed).is_empty());
-        assert!(worse(&report, Verdict::Report)[0].starts_with("::error title=maestro-ci%3A report::"));
     }
 }

@@ -9,13 +9,14 @@ use super::agents::{self, Crew, Env};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
 use super::gates::{gate_scripts, gates};
-use super::output;
+use super::{output, secrets};
 use crate::config::{self, Config, Override, SandboxLevel, Source, units};
 use crate::core::{Commit, GateSpec, Plan, Settings, Status, Verdict};
 use crate::git::{self, Repo};
 use crate::plan;
 use crate::prd::{self, Document};
 use crate::sandbox::{self, Level};
+use crate::text::Redactor;
 
 /// What is to be run, where, and under which rules.
 pub struct Context {
@@ -41,6 +42,8 @@ pub struct Context {
     pub gate_scripts: Vec<String>,
     /// Things the user should know.
     pub notes: Vec<String>,
+    /// Finds the secrets of this process.
+    pub redactor: Redactor,
 }
 
 /// What is lost where agents talk to the model API themselves.
@@ -63,6 +66,8 @@ impl Context {
         let gates = gates(&repo, &base, &config, &document)?;
         let gate_scripts = gate_scripts(&repo, &base, &gates)?;
         let env = Env::own();
+        let redactor = secrets::redactor(&env, Some(&config), Some(&repo))?;
+        output::keep_out(redactor.clone());
         let crew = agents::choose(args, &config, &env);
         if let Ok(crew) = &crew {
             notes.extend(crew.notes(&config, &plan, &env));
@@ -70,7 +75,7 @@ impl Context {
         if !config.gateway.enabled {
             notes.push(NO_GATEWAY.to_owned());
         }
-        Ok(Self { repo, base, config, document, prd_path, plan, crew, env, gates, gate_scripts, notes })
+        Ok(Self { repo, base, config, document, prd_path, plan, crew, env, gates, gate_scripts, notes, redactor })
     }
 
     /// The rules for the core.

@@ -325,7 +325,7 @@ pub struct LogArgs {
     /// Only records up to then: a moment (RFC 3339) or how long ago (10m, 2h)
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// As JSON, one record a line
+    /// As JSON, one record a line; a text of more than 4 KiB is cut, and says by how much
     #[arg(long)]
     pub json: bool,
 }

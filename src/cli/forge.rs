@@ -1,33 +1,25 @@
 //! What a run tells the forge: flags, configuration and the CI's variables become an address and a wish; reports become
 //! texts; what came of it becomes lines of the log. The forge changes no verdict: only what was asked for by name (a
-//! number for the comment, a push, a pull request) and could not be done is exit code 8 where it was 0.
+//! number for the comment, a push, a pull request) and could not be done is handed back, as lines that say why.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-
+use super::error::CliError;
 use super::forge_words::{self, check_run, pull};
 use super::publisher::{Finale, Publisher, Text, Told};
+use super::signals::{STOP_PATIENCE, Signals};
 use super::teller::{Address, Request};
 use super::{ci, output};
 use crate::config::{self, Comment};
 use crate::core::{Commit, Verdict};
-use crate::forge::{Access, Ci, CiKind, Connection, ForgeKind, Remote, Site};
-use crate::git::{Authorization, Pushed, Repo, patience, without_userinfo};
-use crate::journal::write_atomic;
+use crate::forge::{Access, Ci, CiKind, Connection, Failure, ForgeKind, Posted, Remote, Site};
+use crate::git::{Authorization, GitError, PushError, Pushed, Repo, without_userinfo};
 use crate::report::{self, CommentContext, Report, comment_marker};
 use crate::text;
 
 /// What the forge may take of the end of a run.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The same after a signal: with the time that agents get to end it stays within three seconds.
-pub const STOP_PATIENCE: Duration = Duration::from_millis(1_200);
-/// How often somebody who waits looks for a signal.
-const SLICE: Duration = Duration::from_millis(50);
 /// What the forge may take of `publish`, which does nothing else: a limit of a minute can be waited for.
 pub const PUBLISH_PATIENCE: Duration = Duration::from_mins(3);
 
@@ -93,15 +85,40 @@ impl Forge {
         Self { ci, env, wish, site, access }
     }
 
+    /// Fails where something is wanted that only GitHub has and that is not where the repository lies.
+    pub fn check(&self) -> Result<(), CliError> {
+        let in_ci = self.ci.kind != CiKind::None || self.wish.only;
+        let what = match self.wish {
+            Wish { open_pr: true, .. } => "--open-pr (forge.open_pr)",
+            Wish { checks: true, .. } if in_ci => "--checks (forge.checks)",
+            _ => return Ok(()),
+        };
+        let why = match self.site.as_ref().map(|site| site.kind) {
+            Some(ForgeKind::GitHub) => return Ok(()),
+            Some(ForgeKind::GitLab) => "this repository lies on GitLab",
+            None => "no repository on GitHub is known (GITHUB_REPOSITORY, or the remote `origin`)",
+        };
+        let hint =
+            "leave it out; --push brings the result branch to any remote, and GitLab takes the comment as a note";
+        Err(CliError::usage(format!("{what} needs GitHub, and {why}")).hint(hint))
+    }
+
     /// The pull request whose number somebody or the CI's event names, else the one that is found.
     fn request(&self, branch: &str) -> Request {
         let number = match self.wish.comment {
             Comment::PullRequest(number) => Some(number.into()),
             Comment::Auto | Comment::Never => self.ci.pull_request,
         };
+        if let Some(number) = number {
+            return Request::Number(number);
+        }
+        let Ci { from_fork, head_owner, head_ref, head_sha, .. } = &self.ci;
+        if let (true, Some(owner), Some(head), Some(sha)) = (from_fork, head_owner, head_ref, head_sha) {
+            return Request::OfFork { head: format!("{owner}:{head}"), sha: sha.clone() };
+        }
         // A pull request that we keep ourselves has the report as its text.
         let branch = (!self.wish.open_pr).then(|| branch.to_owned());
-        number.map_or_else(|| Request::Of { sha: self.ci.head_sha.clone(), branch }, Request::Number)
+        Request::Of { sha: head_sha.clone(), branch }
     }
 
     /// Where and as whom; a message where something is missing.
@@ -117,9 +134,16 @@ impl Forge {
     }
 
     /// The comment on this report. The same report and job give the same text in every process.
-    pub fn text(&self) -> Text {
-        let job_url = self.ci.job_url.clone();
-        Box::new(move |report| comment_of(report, job_url.clone(), true))
+    pub fn comment(&self, report: &Report) -> String {
+        self.text()(report)
+    }
+
+    fn text(&self) -> Text {
+        let (job_url, live) = (self.ci.job_url.clone(), !self.wish.only);
+        Box::new(move |report| {
+            let marker = comment_marker(&report.prd.path);
+            report::comment(report, &CommentContext { marker, job_url: job_url.clone(), reports: None, live })
+        })
     }
 
     /// Starts telling, where there is somebody to tell.
@@ -129,30 +153,22 @@ impl Forge {
         Publisher::start(address, self.request(branch), self.text(), comments)
     }
 
-    /// Says how it ended: pushes, opens the pull request, finishes the comment, makes the check; all within the time
-    /// that the end of a run has. Returns `Report` where something that was asked for by name could not be done.
-    pub fn finish(&self, end: &End<'_>, publisher: Option<Publisher>) -> Verdict {
-        let text = comment_of(end.report, self.ci.job_url.clone(), end.dir.is_some());
-        if let Some(dir) = end.dir
-            && let Err(error) = write_atomic(&dir.join("comment.md"), text.as_bytes())
-        {
-            tracing::warn!("comment.md cannot be written: {error}");
-        }
-        let is_stopped = matches!(end.verdict, Verdict::Interrupted | Verdict::Terminated);
-        let mut worst = Verdict::Passed;
-        let stop = Signals::new();
-        let pushed = self.push(end, is_stopped, &stop, &mut worst);
+    /// Says how it ended: opens the pull request, finishes the comment, makes the check; all within the time that the
+    /// end of a run has. `stands`: the result branch is at the remote. Returns what was asked for by name and could not
+    /// be done.
+    pub fn tell(&self, end: &End<'_>, stands: bool, publisher: Option<Publisher>, stop: &Signals) -> Vec<String> {
+        let is_stopped = end.is_stopped();
         let missing = self.address().err();
         let counts = self.wish.comment_counts() || (self.wish.only && self.wish.checks);
-        if let Some(why) = missing.filter(|_| counts || (self.wish.open_pr && pushed)) {
-            tracing::error!("the forge cannot be told: {why}");
-            return Verdict::Report;
+        if let Some(why) = missing.filter(|_| counts || (self.wish.open_pr && stands)) {
+            return vec![format!("the forge cannot be told: {why}")];
         }
         let Some(publisher) = publisher else {
             self.say_why_not();
-            return worst;
+            return Vec::new();
         };
-        let opens = self.wish.open_pr && pushed && !is_stopped;
+        let text = self.comment(end.report);
+        let opens = self.wish.open_pr && stands && !is_stopped;
         let check = (self.wish.checks && !is_stopped).then(|| check_run(end.report, &self.ci, &text));
         if matches!(check, Some(None)) {
             output::log_line("[Maestro]   → No check run: the commit under review is not known");
@@ -163,8 +179,7 @@ impl Forge {
             check: check.flatten(),
             patience: if is_stopped { STOP_PATIENCE } else { end.patience },
         };
-        let told = publisher.finish(finale, &|| stop.seen());
-        worst.worse(self.say(told, opens))
+        self.say(publisher.finish(finale, &|| stop.seen()), opens)
     }
 
     /// The branch that a pull request of ours goes into; none is the forge's default one. A report that somebody else
@@ -177,37 +192,33 @@ impl Forge {
         of_report.or(of_job).or_else(|| ci.base_ref.clone()).or_else(|| ci.default_branch.clone())
     }
 
-    /// True where the branch stands at the remote now, or was never to be pushed by us.
-    fn push(&self, end: &End<'_>, is_stopped: bool, stop: &Signals, worst: &mut Verdict) -> bool {
+    /// Pushes the result branch, where that is wished. True where it stands at the remote now, or was never to be pushed
+    /// by us; why it does not, where it should.
+    pub fn push(&self, end: &End<'_>, stop: &Signals) -> Result<bool, String> {
         let result = &end.report.result;
         let branch = text::terminal_line(&result.branch);
-        let commit = result.branch_commit.as_ref().filter(|_| result.moved && !is_stopped);
+        let commit = result.branch_commit.as_ref().filter(|_| result.moved && !end.is_stopped());
         let Some(commit) = commit else {
-            let why = if is_stopped { "the run was stopped" } else { "there is no result" };
+            let why = if end.is_stopped() { "the run was stopped" } else { "there is no result" };
             if self.wish.push {
                 output::log_line(&format!("[Maestro]   → {branch} is not pushed: {why}"));
             } else if self.wish.open_pr {
                 output::log_line(&format!("[Maestro]   → No pull request for {branch}: {why}"));
             }
-            return false;
+            return Ok(false);
         };
         if !self.wish.push {
-            return true;
+            return Ok(true);
         }
         let commit = Commit::new(commit.clone());
-        match stop.hurrying(|| self.push_to_remote(end.repo, &result.branch, &commit, stop)) {
-            Ok((remote, done)) => {
-                let how = if done == Pushed::Moved { "pushed to" } else { "stands already at" };
-                output::log_line(&format!("[Maestro]   → {branch} {how} {}", text::terminal_line(&remote)));
-                true
-            }
-            Err(why) => {
-                let why = if stop.seen() { format!("stopped by a signal ({why})") } else { why };
-                tracing::error!("{branch} cannot be pushed: {}", text::terminal_line(&without_userinfo(&why)));
-                *worst = Verdict::Report;
-                false
-            }
-        }
+        let pushed = stop.hurrying(|| self.push_to_remote(end.repo, &result.branch, &commit, stop));
+        let (remote, done) = pushed.map_err(|why| {
+            let why = if stop.seen() { format!("stopped by a signal ({why})") } else { why };
+            format!("{branch} cannot be pushed: {}", without_userinfo(&why))
+        })?;
+        let how = if done == Pushed::Moved { "pushed to" } else { "stands already at" };
+        output::log_line(&format!("[Maestro]   → {branch} {how} {}", text::terminal_line(&remote)));
+        Ok(true)
     }
 
     fn push_to_remote(
@@ -222,7 +233,11 @@ impl Forge {
         let remote = repo.remote().map_err(|e| e.to_string())?;
         let authorization = repo.remote_url(&remote).ok().and_then(|url| self.authorization(&url, stop));
         let done = repo.push(&remote, branch, commit, &env, authorization.as_ref());
-        done.map(|done| (remote, done)).map_err(|e| e.to_string())
+        done.map(|done| (remote, done)).map_err(|error| match error {
+            // Our own flags tell a reader nothing.
+            PushError::Git(GitError::Failed { code, stderr, .. }) => format!("git push ended with {code}: {stderr}"),
+            error => error.to_string(),
+        })
     }
 
     /// What our token is worth to git at the forge's own address, where the remote lies there.
@@ -261,38 +276,42 @@ impl Forge {
         }
     }
 
-    /// Logs what came of it.
-    fn say(&self, told: Option<Told>, opens: bool) -> Verdict {
+    /// Logs what came of it; returns what counts and did not come.
+    fn say(&self, told: Option<Told>, opens: bool) -> Vec<String> {
         let Some(told) = told else {
-            tracing::warn!("the forge did not answer in time; the comment lies beside the reports (comment.md)");
-            let counts = self.wish.comment_counts() || opens || (self.wish.only && self.wish.checks);
-            return if counts { Verdict::Report } else { Verdict::Passed };
+            let why = "the forge did not answer in time; the comment lies beside the reports (comment.md)";
+            if self.wish.comment_counts() || opens || (self.wish.only && self.wish.checks) {
+                return vec![why.to_owned()];
+            }
+            tracing::warn!("{why}");
+            return Vec::new();
         };
-        let mut verdict = Verdict::Passed;
+        let mut missing = Vec::new();
         if let Some(pull) = &told.pull {
-            verdict =
-                verdict.worse(forge_words::told("the pull request", pull.as_ref().map(|url| Some(url.as_str())), true));
+            let url = pull.as_ref().map(|url| Some(url.as_str()));
+            missing.extend(forge_words::told("the pull request", url, true));
         }
         if let Some(comment) = &told.comment {
-            let counts = self.wish.comment_counts();
-            let url =
-                comment.as_ref().map(|posted| posted.as_ref().map(|p| p.url.as_deref().unwrap_or("the pull request")));
-            verdict = verdict.worse(forge_words::told("the comment on the pull request", url, counts));
-            if self.wish.only && matches!(comment, Ok(None)) {
-                output::log_line(forge_words::NO_PULL_REQUEST);
-            }
-            if let Ok(Some(posted)) = comment
-                && posted.twins > 0
-            {
-                let line = format!("[Maestro]   → {} older comments of ours on it are left as they are", posted.twins);
-                output::log_line(&line);
-            }
+            missing.extend(self.say_comment(comment));
         }
         if let Some(check) = &told.check {
             let url = check.as_ref().map(|url| Some(url.as_deref().unwrap_or("the commit")));
-            verdict = verdict.worse(forge_words::told("the check run", url, self.wish.only));
+            missing.extend(forge_words::told("the check run", url, self.wish.only));
         }
-        verdict
+        missing
+    }
+
+    fn say_comment(&self, comment: &Result<Option<Posted>, Failure>) -> Option<String> {
+        let url =
+            comment.as_ref().map(|posted| posted.as_ref().map(|p| p.url.as_deref().unwrap_or("the pull request")));
+        let missing = forge_words::told("the comment on the pull request", url, self.wish.comment_counts());
+        if self.wish.only && matches!(comment, Ok(None)) {
+            output::log_line(forge_words::NO_PULL_REQUEST);
+        }
+        if let Ok(Some(Posted { twins: twins @ 1.., .. })) = comment {
+            output::log_line(&format!("[Maestro]   → {twins} older comments of ours on it are left as they are"));
+        }
+        missing
     }
 }
 
@@ -304,22 +323,19 @@ pub struct End<'a> {
     pub verdict: Verdict,
     /// The repository, where there is one.
     pub repo: Option<&'a Repo>,
-    /// The session's directory, where there is one.
-    pub dir: Option<&'a Path>,
     /// How long the forge may take.
     pub patience: Duration,
 }
 
 impl<'a> End<'a> {
     /// Of a run in a repository.
-    pub fn of_run(report: &'a Report, verdict: Verdict, repo: &'a Repo, dir: &'a Path) -> Self {
-        Self { report, verdict, repo: Some(repo), dir: Some(dir), patience: PATIENCE }
+    pub fn of_run(report: &'a Report, verdict: Verdict, repo: &'a Repo) -> Self {
+        Self { report, verdict, repo: Some(repo), patience: PATIENCE }
     }
-}
 
-fn comment_of(report: &Report, job_url: Option<String>, live: bool) -> String {
-    let marker = comment_marker(&report.prd.path);
-    report::comment(report, &CommentContext { marker, job_url, reports: None, live })
+    fn is_stopped(&self) -> bool {
+        matches!(self.verdict, Verdict::Interrupted | Verdict::Terminated)
+    }
 }
 
 /// The repository that the CI's variables name.
@@ -337,47 +353,4 @@ fn of_remote(repo: &Repo) -> Option<Site> {
     let url = repo.remote_url(&repo.remote().ok()?).ok()?;
     let remote = Remote::parse(&url).filter(Remote::is_github)?;
     Some(Site { kind: ForgeKind::GitHub, api_url: remote.github_api(), repository: remote.repository })
-}
-
-/// Signals while the forge is told; without a flag there is nothing to see.
-struct Signals(Arc<AtomicBool>);
-
-impl Signals {
-    fn new() -> Self {
-        let seen = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&seen)) {
-                tracing::debug!("signal {signal} is not heard: {error}");
-            }
-        }
-        Self(seen)
-    }
-
-    fn seen(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    async fn comes(&self) {
-        while !self.seen() {
-            tokio::time::sleep(SLICE).await;
-        }
-    }
-
-    /// Does what git has a part in; after a signal git has little more time.
-    fn hurrying<T>(&self, work: impl FnOnce() -> T) -> T {
-        let is_done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_done.load(Ordering::Relaxed) {
-                    if self.seen() {
-                        return patience::hurry(STOP_PATIENCE);
-                    }
-                    std::thread::sleep(SLICE);
-                }
-            });
-            let result = work();
-            is_done.store(true, Ordering::Relaxed);
-            result
-        })
-    }
 }

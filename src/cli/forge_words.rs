@@ -2,7 +2,6 @@
 //! was told. Reports flow in, plain data of the forge room flows out.
 
 use super::output;
-use crate::core::Verdict;
 use crate::core::finding::{Finding, Level};
 use crate::forge::{Annotation, CheckRun, Ci, Failure, Pull};
 use crate::report::Report;
@@ -37,8 +36,8 @@ pub fn check_run(report: &Report, ci: &Ci, comment: &str) -> Option<CheckRun> {
         title: if reason.is_empty() { report.verdict.clone() } else { format!("{}: {reason}", report.verdict) },
         summary: comment.split_once('\n').map_or("", |(_, rest)| rest).to_owned(),
         details_url: ci.job_url.clone(),
-        // A resumed session ends again, and its new end is another check.
-        external_id: format!("{}@{}", report.session, report.timing.elapsed_ms),
+        // A session that is resumed or delivered ends again, and its new end is another check.
+        external_id: format!("{}@{} {}", report.session, report.timing.elapsed_ms, report.verdict),
         annotations,
     })
 }
@@ -75,10 +74,9 @@ pub fn pull(report: &Report, base: Option<String>, comment: &str) -> Pull {
     }
 }
 
-/// A title that mentions and closes nothing: it becomes the message of a merge.
+/// A title that mentions, closes and links nothing: it becomes the message of a merge.
 fn title(title: &str, feature: &str) -> String {
-    let plain = text::one_line(&text::terminal_line(title), MAX_PULL_TITLE);
-    let calm: String = plain.chars().filter(|c| !matches!(c, '@' | '#' | '`' | '<' | '>')).collect();
+    let calm = text::inert_title(&text::one_line(title, MAX_PULL_TITLE));
     if calm.trim().is_empty() {
         format!("maestro-ci: {feature}")
     } else {
@@ -86,22 +84,21 @@ fn title(title: &str, feature: &str) -> String {
     }
 }
 
-/// Logs what was told, or why not. `counts` makes a failure one of the run.
-pub fn told(what: &str, done: Result<Option<&str>, &Failure>, counts: bool) -> Verdict {
+/// Logs what was told. Returns why it was not, where that `counts`; elsewhere it is a warning.
+pub fn told(what: &str, done: Result<Option<&str>, &Failure>, counts: bool) -> Option<String> {
     match done {
         Ok(Some(place)) => output::log_line(&format!("[Maestro]   → {what}: {}", text::terminal_line(place))),
         Ok(None) => tracing::debug!("{what}: there is none to write on"),
         Err(failure) => {
             let hint = failure.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            let line = text::terminal_line(&format!("{what} cannot be written: {failure}{hint}"));
+            let why = format!("{what} cannot be written: {failure}{hint}");
             if counts {
-                tracing::error!("{line}");
-                return Verdict::Report;
+                return Some(why);
             }
-            tracing::warn!("{line}");
+            tracing::warn!("{}", text::terminal_line(&why));
         }
     }
-    Verdict::Passed
+    None
 }
 
 #[cfg(test)]
@@ -109,10 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_title_mentions_and_closes_nothing() {
+    fn a_title_mentions_closes_and_links_nothing() {
         let check = |text: &str, expected: &str| assert_eq!(title(text, "login"), expected);
         check("Add login", "maestro-ci: Add login (login)");
-        check("fixes #1 for @everyone\u{1b}[31m", "maestro-ci: fixes 1 for everyone (login)");
+        check("fixes #1 for @every`one", "maestro-ci: fixes `#`1 for `@`everyone (login)");
+        check("Fixes GH-1", "maestro-ci: Fixes GH`-`1 (login)");
+        check("closes https://h/o/r/issues/1", "maestro-ci: closes https`://`h/o/r/issues/1 (login)");
+        assert!(!title("a\u{1b}[31m\u{202e}b", "login").contains(['\u{1b}', '\u{202e}']));
         check("", "maestro-ci: login");
     }
 

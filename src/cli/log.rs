@@ -1,12 +1,19 @@
 //! `log`: the journal, filtered.
 
+use serde_json::Value;
+
 use super::error::CliError;
 use super::flags::{Global, LogArgs, LogKind};
 use super::{output, session};
 use crate::config;
 use crate::core::{Event, Record, TaskId, Verdict};
 use crate::report::Console;
-use crate::text::{json_safe, terminal_line};
+use crate::text::{clip, json_safe, one_line, terminal_line};
+
+/// Longest line of a record that has no words of its own, in characters.
+const LINE_CHARS: usize = 300;
+/// Longest text in a line of JSON, in bytes; the journal has all of it.
+const TEXT_BYTES: usize = 4096;
 
 pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
@@ -35,11 +42,13 @@ pub fn log(global: &Global, args: &LogArgs) -> Result<Verdict, CliError> {
             continue;
         }
         if args.json {
-            lines.push(json_safe(&serde_json::to_string(record).unwrap_or_default()));
+            let record = bounded(serde_json::to_value(record).unwrap_or_default());
+            lines.push(json_safe(&record.to_string()));
         } else {
-            let at = jiff::Timestamp::from_millisecond(record.at.wall_ms).map(|t| t.strftime("%H:%M:%S").to_string());
+            let at = jiff::Timestamp::from_millisecond(record.at.wall_ms).unwrap_or_default();
+            let at = at.strftime("%Y-%m-%dT%H:%M:%SZ");
             let text = if text.is_empty() { vec![plain(record)] } else { text };
-            lines.extend(text.iter().map(|line| format!("{} {line}", at.as_deref().unwrap_or_default())));
+            lines.extend(text.iter().map(|line| format!("{at} {line}")));
         }
     }
     if !lines.is_empty() {
@@ -68,7 +77,17 @@ fn plain(record: &Record) -> String {
     if let Some(map) = fields.as_object_mut() {
         map.remove("type");
     }
-    terminal_line(&format!("{} {fields}", record.event.name()))
+    terminal_line(&one_line(&format!("{} {fields}", record.event.name()), LINE_CHARS))
+}
+
+/// The same value with every long text cut, which says by how much.
+fn bounded(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clip(&text, TEXT_BYTES)),
+        Value::Array(items) => items.into_iter().map(bounded).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, bounded(value))).collect(),
+        other => other,
+    }
 }
 
 fn kind_of(event: &Event) -> Option<LogKind> {
@@ -129,6 +148,17 @@ mod tests {
         let of = |key| task_of(&Event::EffectBroken { key, broken: broken.clone() }).map(ToString::to_string);
         assert_eq!(of(EffectKey::Capture { task: "T-001".into(), attempt: 1 }).as_deref(), Some("T-001"));
         assert_eq!(of(EffectKey::Setup), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut_wherever_they_stand_and_nothing_else() {
+        let value = serde_json::json!({"n": 1, "list": [{"text": "x".repeat(5_000), "short": "y"}, null]});
+        let cut = bounded(value.clone());
+        let text = cut["list"][0]["text"].as_str().expect("a text");
+        assert!(text.len() <= TEXT_BYTES && text.ends_with(" bytes cut)"), "{} bytes", text.len());
+        let mut same = cut.clone();
+        same["list"][0]["text"] = value["list"][0]["text"].clone();
+        assert_eq!(same, value);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod check;
 mod ci;
 mod clean;
 mod context;
+mod delivery;
 mod demo;
 mod dress;
 mod error;
@@ -32,13 +33,16 @@ mod progress;
 mod prove;
 mod publish;
 mod publisher;
+mod remembered;
 mod report;
 mod resume;
 mod rollback;
 mod run;
 mod schema;
+mod secrets;
 mod session;
 mod sessions;
+mod signals;
 mod start;
 mod status;
 mod teller;
@@ -72,7 +76,8 @@ pub fn main() -> ExitCode {
     };
     output::start_logging(&cli.global);
     let is_run = matches!(cli.command, None | Some(Command::Run(_) | Command::Resume(_) | Command::Publish(_)));
-    let verdict = dispatch(cli).unwrap_or_else(|error| {
+    let redactor = secrets::redactor(&agents::Env::own(), None, None).map(output::keep_out);
+    let verdict = redactor.and_then(|()| dispatch(cli)).unwrap_or_else(|error| {
         output::error(&error);
         error.verdict
     });

@@ -1,6 +1,7 @@
 //! The two ways out: standard output for what was asked for, standard error for the log. Whatever is written goes
 //! through here, one thing after the other, so that bars, groups and lines keep out of each other's way.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -16,7 +17,7 @@ use super::progress::Bars;
 use crate::config::LogLevel;
 use crate::core::State;
 use crate::driver::Told;
-use crate::text;
+use crate::text::{self, Redactor};
 
 /// How the log is written; set once, when it starts.
 struct Style {
@@ -37,10 +38,12 @@ struct Style {
 struct Screen {
     bars: Option<Bars>,
     groups: Groups,
+    /// Finds what is not to be printed.
+    redactor: Option<Redactor>,
 }
 
 static STYLE: OnceLock<Style> = OnceLock::new();
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { bars: None, groups: Groups::new() });
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { bars: None, groups: Groups::new(), redactor: None });
 
 /// Starts the diagnostic log on standard error. `MAESTRO_CI_LOG` takes filter directives.
 pub fn start_logging(global: &Global) {
@@ -109,11 +112,21 @@ pub fn configure(level: LogLevel) {
     }
 }
 
+/// From here on nothing is printed that this finds.
+pub fn keep_out(redactor: Redactor) {
+    screen().redactor = Some(redactor);
+}
+
+/// A text without the secrets that are not to be printed.
+pub fn clean(text: &str) -> String {
+    screen().clean(text).into_owned()
+}
+
 /// Prints what was asked for. A reader that went away is no error. In a GitHub job the runner reads it, too: no line of
 /// it is a command there.
 pub fn print(text: &str) {
     let guarded = STYLE.get().filter(|style| style.runner).map(|_| text::runner_page(text));
-    let text = guarded.as_deref().unwrap_or(text);
+    let text = clean(guarded.as_deref().unwrap_or(text));
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes());
     if !text.ends_with('\n') {
@@ -212,9 +225,14 @@ fn screen() -> MutexGuard<'static, Screen> {
 }
 
 impl Screen {
+    fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.redactor.as_ref().map_or(Cow::Borrowed(text), |redactor| redactor.text(text))
+    }
+
     /// Writes lines to standard error. A reader that went away is no error.
     fn write(&mut self, lines: &[String]) {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = self.clean(&text);
         let print = || {
             let mut err = io::stderr().lock();
             let _ = err.write_all(text.as_bytes());

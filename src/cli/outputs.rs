@@ -1,17 +1,12 @@
-//! The reports that flags of a run ask for: where each goes, whether it can go there, and writing them.
+//! The reports that flags of a run ask for: where each goes, and whether it can go there.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::flags::RunArgs;
-use crate::core::{Record, Verdict};
 use crate::driver::Asked;
-use crate::journal::{SessionDir, make_dir, write_atomic};
-use crate::report::{Format, Report, render};
-
-/// The file of a session that says what could not be delivered; not there where everything was.
-const MISSING: &str = "undelivered.json";
+use crate::journal::make_dir;
+use crate::report::Format;
 
 /// Every report that can be asked for: its flag, its path where it was, its format.
 fn flags(args: &RunArgs) -> [(&'static str, &Option<PathBuf>, Format); 5] {
@@ -27,57 +22,6 @@ fn flags(args: &RunArgs) -> [(&'static str, &Option<PathBuf>, Format); 5] {
 /// The reports that were asked for.
 pub fn asked(args: &RunArgs) -> Vec<Asked> {
     flags(args).into_iter().filter_map(|(_, path, format)| Some((path.clone()?, format))).collect()
-}
-
-/// Writes the reports that were asked for. One that cannot be written makes the run's exit code 8 where it was 0.
-pub fn write(args: &RunArgs, records: &[Record], dir: &SessionDir) -> Result<Verdict, CliError> {
-    let asked = asked(args);
-    if asked.is_empty() {
-        remember(dir, &[]);
-        return Ok(Verdict::Passed);
-    }
-    let report = Report::from_records(records)?;
-    let mut missing = Vec::new();
-    for (path, format) in asked {
-        let text = render(format, &report, &|name| dir.read_file(name)).map_err(|e| e.to_string());
-        let written = text.and_then(|text| write_atomic(&path, text.as_bytes()).map_err(|e| e.to_string()));
-        if let Err(error) = written {
-            let message = format!("{} cannot be written: {error}", path.display());
-            tracing::error!("{message}");
-            missing.push(message);
-        }
-    }
-    remember(dir, &missing);
-    Ok(if missing.is_empty() { Verdict::Passed } else { Verdict::Report })
-}
-
-/// Keeps for `status` what could not be delivered; the journal has ended by then.
-fn remember(dir: &SessionDir, missing: &[String]) {
-    let path = dir.path().join(MISSING);
-    let kept = if missing.is_empty() {
-        std::fs::remove_file(&path)
-    } else {
-        serde_json::to_vec_pretty(missing).map_err(Into::into).and_then(|json| write_atomic(&path, &json))
-    };
-    match kept {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!("{} is not kept: {error}", path.display());
-        }
-        _ => {}
-    }
-}
-
-/// Keeps one more of them.
-pub fn remember_also(dir: &SessionDir, message: &str) {
-    let mut all = missing(dir);
-    all.push(message.to_owned());
-    remember(dir, &all);
-}
-
-/// What could not be delivered at the session's latest end.
-pub fn missing(dir: &SessionDir) -> Vec<String> {
-    let bytes = dir.read_file(MISSING).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 /// Report paths that cannot work, or would replace something, are refused before anything is spent.

@@ -118,6 +118,8 @@ impl Stage<'_> {
             dir: files,
             home: &home.home,
             access: Some(access),
+            // Its files go with it, and its last words are cleaned where they are printed.
+            secrets: &[],
         };
         let private = home.env();
         let child_env = |own: &[(&str, String)]| {

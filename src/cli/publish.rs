@@ -7,12 +7,14 @@ use super::error::CliError;
 use super::flags::Global;
 use super::flags_forge::PublishArgs;
 use super::forge::{End, Forge, PUBLISH_PATIENCE, Wish};
+use super::signals::Signals;
 use super::{agents, ci, context};
 use crate::config::{self, Comment};
 use crate::core::Verdict;
 use crate::forge::Ci;
 use crate::git::{Repo, is_commit};
 use crate::report::{Report, SCHEMA_VERSION};
+use crate::text;
 
 /// Where results are, unless the job says otherwise.
 const OURS: &str = "maestro/";
@@ -30,14 +32,22 @@ pub fn publish(global: &Global, args: &PublishArgs) -> Result<Verdict, CliError>
     };
     let env = agents::Env::own();
     let forge = Forge::new(&env.0, Wish::of_publish(&forge, wished.push), repo.as_ref());
+    forge.check()?;
     if report.result.moved && (wished.push || wished.open_pr) {
         check_branch(&report, args, repo.as_ref(), &forge.ci)?;
     }
     ci::hand_over_report(&args.report, &report);
     let publisher = forge.publisher(&report.result.branch);
     let verdict = verdict_of(&report);
-    let end = End { report: &report, verdict, repo: repo.as_ref(), dir: None, patience: PUBLISH_PATIENCE };
-    Ok(forge.finish(&end, publisher))
+    let end = End { report: &report, verdict, repo: repo.as_ref(), patience: PUBLISH_PATIENCE };
+    let stop = Signals::new();
+    let pushed = forge.push(&end, &stop);
+    let untold = forge.tell(&end, *pushed.as_ref().unwrap_or(&false), publisher, &stop);
+    let missing: Vec<String> = pushed.err().into_iter().chain(untold).collect();
+    for why in &missing {
+        tracing::error!("not delivered: {}", text::terminal_line(why));
+    }
+    Ok(if missing.is_empty() { Verdict::Passed } else { Verdict::Report })
 }
 
 /// Fails where the branch that the report names is not one that this job may write to, or does not stand where the

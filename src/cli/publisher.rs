@@ -123,7 +123,7 @@ impl Publisher {
         let _ = self.inbox.send(Message::End(finale, Instant::from_std(until)));
         loop {
             if stop() && !self.stopped.swap(true, Ordering::Relaxed) {
-                until = until.min(std::time::Instant::now() + super::forge::STOP_PATIENCE);
+                until = until.min(std::time::Instant::now() + super::signals::STOP_PATIENCE);
             }
             match self.told.recv_timeout(SLICE) {
                 Ok(told) => return Some(told),

@@ -3,27 +3,33 @@
 use super::context::{Context, check_isolation, hex_sha256};
 use super::error::CliError;
 use super::flags::{Global, ResumeArgs};
-use super::{output, outputs, session, start};
+use super::{delivery, output, outputs, remembered, session, start};
 use crate::core::{SessionStarted, Verdict};
 
 pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
     refuse_flags(args)?;
     outputs::check(&args.run)?;
     let (repo, stored) = session::find(global, args.session.as_deref())?;
-    let Some(started) = stored.state.started.as_ref().filter(|_| start::can_go_on(&stored.state)) else {
+    let (goes_on, delivers) = (start::can_go_on(&stored.state), !stored.state.undelivered.is_empty());
+    let Some(started) = stored.state.started.as_ref().filter(|_| goes_on || delivers) else {
         let end = stored.state.finished.as_ref().map_or("it has no plan", |(_, reason)| reason.as_str());
         let message = format!("session {} cannot go on: {end}", stored.id);
         return Err(CliError::setup(message).hint("start a new session with `maestro-ci --prd …`"));
     };
-    let run = start::as_it_was_started(&args.run, started, &repo.top);
+    let run = remembered::as_it_was_started(&args.run, started, &repo.top);
     let context = Context::load(global, &run)?;
     if context.fingerprint() != started.fingerprint {
         return Err(what_differs(&context, started));
     }
+    delivery::forge_of(&context, &run).check()?;
+    let store = session::store(&repo);
+    if !goes_on {
+        return delivery::again(&context, &run, &store, &stored.id);
+    }
     context.check_approval(true)?;
     check_isolation(&context.config, run.allow_unsandboxed)?;
     output::log_line(&format!("[Maestro] Going on with session {}", stored.id));
-    start::go_on(&context, &run, &session::store(&repo), &stored.id)
+    start::go_on(&context, &run, &store, &stored.id)
 }
 
 /// Flags of a run that a resume cannot follow; to ignore one of them could cost money.

@@ -3,11 +3,10 @@
 use super::context::{Context, check_isolation};
 use super::error::CliError;
 use super::flags::{Global, RunArgs};
-use super::{output, outputs, session, start};
+use super::{delivery, output, outputs, session, start};
 use crate::core::{Strategy, Verdict};
 use crate::plan::{self, PromptContext};
 use crate::report;
-use crate::text;
 
 pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     outputs::check(args)?;
@@ -17,13 +16,11 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
         return Ok(Verdict::Passed);
     }
     context.crew.as_ref().map_err(Clone::clone)?;
+    delivery::forge_of(&context, args).check()?;
     if args.dry_run {
         return dry_run(&context);
     }
     check_isolation(&context.config, args.allow_unsandboxed)?;
-    for note in &context.notes {
-        tracing::warn!("{}", text::terminal_line(note));
-    }
     let store = session::store(&context.repo);
     let branch = context.branch(args);
     if !(args.fresh || args.force)
@@ -31,13 +28,12 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     {
         let id = &stored.id;
         start::tidy_up(&context, &stored);
-        output::log_line(&format!(
-            "[Maestro] Session {id} passed and {branch} stands at its result; nothing to do (--fresh runs it again)"
-        ));
-        let forge = start::forge_of(&context, args);
-        let publisher = forge.publisher(&branch);
-        let ended = start::Ended { forge, publisher, records: &stored.records, dir: &stored.dir };
-        return start::finish(&context, args, ended, Verdict::Passed);
+        let what = match stored.state.undelivered.len() {
+            0 => "nothing to do (--fresh runs it again)",
+            _ => "what could not be delivered is tried again",
+        };
+        output::log_line(&format!("[Maestro] Session {id} passed and {branch} stands at its result; {what}"));
+        return delivery::again(&context, args, &store, id);
     }
     let unfinished = if args.fresh { None } else { start::unfinished(&context, &store, &branch) };
     match unfinished {

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::context::{Context, check_isolation, hex_sha256, settings_given};
+use super::context::{Context, check_isolation, hex_sha256};
+use super::delivery::{self, Delivery};
 use super::error::CliError;
 use super::flags::RunArgs;
-use super::forge::{End, Forge, Wish};
 use super::publisher::Publisher;
+use super::remembered::given;
 use super::session::{self, Stored};
-use super::{ci, history, output, outputs};
+use super::{history, output, outputs};
 use crate::core::{
-    AgentInfo, Commit, Given, JOURNAL_VERSION, PrdSummary, PriceList, Record, RequirementSummary, SessionId,
-    SessionStarted, State, Verdict,
+    AgentInfo, Commit, Given, JOURNAL_VERSION, PrdSummary, PriceList, RequirementSummary, SessionId, SessionStarted,
+    State, Verdict,
 };
-use crate::driver::{self, Driver, Hired, Job, Told, World, WorldOptions};
+use crate::driver::{Driven, Driver, Hired, Job, Told, World, WorldOptions, Written};
 use crate::gateway;
 use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir};
-use crate::report::{Console, Report};
+use crate::report::Console;
 use crate::sandbox;
 use crate::workspace::Workspaces;
 
@@ -119,49 +120,7 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     drive(context, args, Prepared { id: id.clone(), dir, journal, crew, root, base }, job)
 }
 
-/// What the next resume takes over: who works, and all settings in their order, those of earlier runs among them.
-fn given(args: &RunArgs) -> Result<Given, CliError> {
-    let config = args.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
-    let flags = [
-        ("agent", args.agent.clone()),
-        ("model", args.model.clone()),
-        ("config", config.map(|path| path.display().to_string())),
-    ];
-    Ok(Given {
-        agent_command: args.agent_cmd.clone(),
-        flags: flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
-        set: settings_given(args)?.iter().map(|change| format!("{}={}", change.key, change.value)).collect(),
-    })
-}
-
-/// The flags of a resume, with what the session's latest run was told.
-pub fn as_it_was_started(run: &RunArgs, started: &SessionStarted, top: &Path) -> RunArgs {
-    let mut run = run.clone();
-    let flag = |name: &str| started.flags.get(name).cloned();
-    run.prd = run.prd.or_else(|| Some(top.join(&started.prd.path)));
-    run.base = run.base.or_else(|| Some(started.base.to_string()));
-    run.branch = run.branch.or_else(|| Some(started.branch.clone()));
-    if run.agent.is_none() && run.agent_cmd.is_none() {
-        run.agent = flag("agent");
-        run.agent_cmd = started.agent_command.clone();
-    }
-    // Of journals that do not have these among the settings.
-    run.jobs = run.jobs.or_else(|| flag("jobs"));
-    run.max_duration = run.max_duration.or_else(|| flag("max-duration"));
-    run.max_tokens = run.max_tokens.or_else(|| flag("max-tokens"));
-    run.max_api_calls = run.max_api_calls.or_else(|| flag("max-api-calls"));
-    run.max_cost = run.max_cost.or_else(|| flag("max-cost"));
-    run.max_memory = run.max_memory.or_else(|| flag("max-memory"));
-    // A command has no model.
-    run.model = run.model.or_else(|| flag("model").filter(|_| run.agent_cmd.is_none()));
-    run.config = run.config.or_else(|| flag("config").map(PathBuf::from));
-    run.require_gates |= flag("require-gates").is_some();
-    // Later settings win, so those of the resume go last, its flags among them.
-    run.set_before.clone_from(&started.set);
-    run
-}
-
-/// Tidies up after a session whose process died between its last record and its end.
+/// Removes the workspaces of a session whose process died between its last record and its end.
 pub fn tidy_up(context: &Context, stored: &Stored) {
     let Some(started) = &stored.state.started else { return };
     let root = PathBuf::from(&started.work_dir);
@@ -171,9 +130,6 @@ pub fn tidy_up(context: &Context, stored: &Stored) {
     let workspaces = Workspaces::new(context.repo.clone(), stored.id.clone(), root, started.base.clone());
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
-    }
-    if let Err(error) = driver::write_derived(&stored.dir, &stored.records, context.config.logging.log_to_file) {
-        tracing::warn!("the reports are not made again: {error}");
     }
 }
 
@@ -204,10 +160,11 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
         prd_path: context.prd_path.clone(),
         env: context.env.0.clone(),
         env_pass: sandbox.env_pass.clone(),
+        redactor: context.redactor.clone(),
     });
     let logging = &context.config.logging;
     let console = Console::new(logging.include_rationale).with_reports(dir.path().display().to_string());
-    let forge = forge_of(context, args);
+    let forge = delivery::forge_of(context, args);
     let publisher = forge.publisher(&context.branch(args));
     let report = publisher.as_ref().map(Publisher::reporter);
     let sink = Box::new(move |told: Told<'_>| match (told, &report) {
@@ -218,44 +175,23 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     let driver = driver.with_reports(outputs::asked(args));
     let internal =
         |e: CliError| e.hint(format!("session {id}; its journal is kept, and `maestro-ci resume` goes on with it"));
-    let (verdict, records) = driver.run(job).map_err(|e| internal(e.into()))?;
+    let outcome = driver.run(job).map_err(|e| internal(e.into()));
+    let ended = match outcome {
+        Ok(ended) => ended,
+        Err(error) => {
+            delivery::broke_off(&forge, publisher, context, &session_dir, &error);
+            return Err(error);
+        }
+    };
+    let Driven { verdict, records, written: Written { report, undelivered } } = ended;
     if let Err(error) = history::keep(&session::store(&context.repo), &id, &records) {
         tracing::warn!("the history of decisions is not kept: {error}");
     }
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
     }
-    finish(context, args, Ended { forge, publisher, records: &records, dir: &session_dir }, verdict)
-}
-
-/// What forge a run has.
-pub fn forge_of(context: &Context, args: &RunArgs) -> Forge {
-    Forge::new(&context.env.0, Wish::new(&context.config.forge, args.forge.push), Some(&context.repo))
-}
-
-/// A session that has ended, and who hears of it.
-pub struct Ended<'a> {
-    pub forge: Forge,
-    pub publisher: Option<Publisher>,
-    pub records: &'a [Record],
-    pub dir: &'a SessionDir,
-}
-
-/// Writes the reports that were asked for, hands the outputs over to the CI, and tells the forge. That comes last, for
-/// it may take its time and be cut short; it can change the verdict of a run that passed, and of no other.
-pub fn finish(context: &Context, args: &RunArgs, ended: Ended<'_>, verdict: Verdict) -> Result<Verdict, CliError> {
-    let Ended { forge, publisher, records, dir } = ended;
-    let verdict = verdict.worse(outputs::write(args, records, dir)?);
-    ci::hand_over(args, records, dir, verdict);
-    let report = Report::from_records(records)?;
-    let told = forge.finish(&End::of_run(&report, verdict, &context.repo, dir.path()), publisher);
-    if told == Verdict::Report {
-        outputs::remember_also(dir, "what was asked of the forge could not be done; the log of the run says why");
-    }
-    if verdict.worse(told) != verdict {
-        ci::hand_over_again(args, records, dir, told);
-    }
-    Ok(verdict.worse(told))
+    let delivery = Delivery { context, args, dir: &session_dir, report, verdict };
+    Ok(delivery.make(undelivered, &forge, publisher))
 }
 
 /// What no child has any business with: the checkout with its credentials and our state, and the runner's own files.
@@ -290,7 +226,7 @@ fn price_list() -> PriceList {
     PriceList { date: date.to_owned(), source: source.to_owned() }
 }
 
-fn holder(id: &SessionId) -> String {
+pub fn holder(id: &SessionId) -> String {
     format!("pid {} (session {id})", std::process::id())
 }
 

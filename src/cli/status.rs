@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::flags::{Global, StatusArgs};
 use super::session::Stored;
-use super::{output, outputs, session};
+use super::{output, session};
 use crate::core::Verdict;
 use crate::git::Repo;
 use crate::report::{self, Report};
@@ -16,8 +16,7 @@ pub fn status(global: &Global, args: &StatusArgs) -> Result<Verdict, CliError> {
         return Ok(Verdict::Passed);
     }
     let reports = stored.dir.path().display().to_string();
-    let mut notes = outputs::missing(&stored.dir);
-    notes.extend(moved_branch(&repo, &stored)?);
+    let notes: Vec<String> = moved_branch(&repo, &stored)?.into_iter().collect();
     output::print(&report::status_text(&report, &reports, &notes));
     Ok(Verdict::Passed)
 }

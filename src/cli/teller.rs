@@ -13,12 +13,21 @@ use crate::forge::{Access, CheckRun, Connection, Failure, ForgeKind, Opened, Pos
 const RENEW: Duration = Duration::from_mins(45);
 /// How long a forge is left alone that names no moment.
 const UNNAMED_LIMIT: Duration = Duration::from_mins(1);
+/// How long it is not asked again whether there is a pull request, where there was none.
+const BETWEEN_SEARCHES: Duration = Duration::from_mins(10);
 
 /// Which pull or merge request is commented on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// This one.
     Number(u64),
+    /// The open one of a fork's branch whose head this commit is.
+    OfFork {
+        /// Owner of the fork and its branch, `owner:branch`.
+        head: String,
+        /// The commit under review.
+        sha: String,
+    },
     /// The open one that this commit is part of, else the one whose head this branch is.
     Of {
         /// The commit under review.
@@ -45,6 +54,8 @@ pub struct Teller {
     connection: Option<(Connection, Instant)>,
     /// The pull request, once it is known.
     number: Option<u64>,
+    /// There was none; it is searched for again from this moment on.
+    search_after: Option<Instant>,
     /// Our comment, once it is known, and what it says.
     said: Option<(u64, String)>,
     /// The forge said no for good.
@@ -56,7 +67,8 @@ pub struct Teller {
 impl Teller {
     /// Somebody who has said nothing yet.
     pub fn new(address: Address) -> Self {
-        Self { address, connection: None, number: None, said: None, refused: None, limited: None }
+        let (number, search_after, said) = (None, None, None);
+        Self { address, connection: None, number, search_after, said, refused: None, limited: None }
     }
 
     /// Makes the comment say `text`. None where there is nothing to comment on.
@@ -104,9 +116,10 @@ impl Teller {
         self.connect(until).await?.default_branch(until).await
     }
 
-    /// The end tries once more what was refused while the run went on: a pull request is opened again, a token gets
-    /// its rights, a server comes to know a commit. What is closed to this token, or gone, stays so.
+    /// The end tries once more what was refused or not found while the run went on: a pull request is opened (again), a
+    /// token gets its rights, a server comes to know a commit. What is closed to this token, or gone, stays so.
     pub fn forgive(&mut self) {
+        self.search_after = None;
         self.refused = self.refused.take().filter(|refusal| match refusal {
             Failure::Status { code: 403, message, .. } => message.contains("not accessible"),
             Failure::Status { code, .. } => *code == 410,
@@ -139,12 +152,15 @@ impl Teller {
     }
 
     async fn number(&mut self, request: &Request, until: Instant) -> Result<Option<u64>, Failure> {
-        if self.number.is_none() {
+        let is_searched = self.search_after.is_some_and(|at| Instant::now() < at);
+        if self.number.is_none() && !is_searched {
             self.number = match request {
                 Request::Number(number) => Some(*number),
-                Request::Of { .. } if self.address.site.kind == ForgeKind::GitLab => None,
+                _ if self.address.site.kind == ForgeKind::GitLab => None,
+                Request::OfFork { head, sha } => self.connect(until).await?.pull_of_fork(head, sha, until).await?,
                 Request::Of { sha, branch } => self.search(sha.as_deref(), branch.as_deref(), until).await?,
             };
+            self.search_after = self.number.is_none().then(|| Instant::now() + BETWEEN_SEARCHES);
         }
         Ok(self.number)
     }

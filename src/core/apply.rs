@@ -118,10 +118,14 @@ impl State {
         if self.started.is_some() == matches!(event, Event::SessionStarted(_)) {
             return Err("stands where a session does not begin or begins twice".to_owned());
         }
-        if let Some((verdict, _)) = &self.finished
-            && !(matches!(event, Event::Resumed { .. }) && verdict.is_resumable())
-        {
-            return Err(format!("comes after the end ({verdict})"));
+        match (&self.finished, event) {
+            (Some(_), Event::DeliveryStarted | Event::DeliveryFailed { .. }) => {}
+            (None, Event::DeliveryStarted | Event::DeliveryFailed { .. }) => {
+                return Err("comes before the end".to_owned());
+            }
+            (Some((verdict, _)), Event::Resumed { .. }) if verdict.is_resumable() => {}
+            (Some((verdict, _)), _) => return Err(format!("comes after the end ({verdict})")),
+            (None, _) => {}
         }
         if let Some(key) = event.closes()
             && !self.in_flight.contains(&key)
@@ -221,6 +225,8 @@ impl State {
             }
             Event::EffectBroken { key, broken } => self.break_effect(key, broken, closed, at),
             Event::SessionFinished { verdict, reason } => self.finished = Some((*verdict, reason.clone())),
+            Event::DeliveryStarted => self.undelivered.clear(),
+            Event::DeliveryFailed { missing } => self.undelivered.extend(missing.iter().cloned()),
             Event::AttemptStopping { task, .. }
             | Event::CostUnknown { task, .. }
             | Event::RefusedTooOften { task, .. } => {

@@ -57,6 +57,7 @@ impl State {
             self.stop = None;
         }
         self.finished = None;
+        self.undelivered.clear();
         self.soft_passed = false;
         self.broken = None;
         if let Some(started) = &mut self.started {

@@ -364,12 +364,19 @@ pub enum Event {
     /// Nothing happened for a while and something is under way: the session's clock goes on, also where its process
     /// is killed.
     Heartbeat,
-    /// The session is over; nothing follows but a resume.
+    /// The session is over; nothing follows but a resume, or what becomes of the delivery.
     SessionFinished {
         /// How.
         verdict: Verdict,
         /// Why, in one line.
         reason: String,
+    },
+    /// What could not be delivered is tried again.
+    DeliveryStarted,
+    /// Something that was asked for besides the work could not be done: a report's file, a push, a comment.
+    DeliveryFailed {
+        /// What and why, a line each; untrusted text.
+        missing: Vec<String>,
     },
 }
 

@@ -10,6 +10,7 @@ use super::fault::{self, Fault, FaultClass, LimitHit};
 use super::id::TaskId;
 use super::outcome::{Capture, Ended};
 use super::plan::Task;
+use super::policy;
 use super::recovery::{self, Recovery, Situation};
 use super::session::{StopCause, TaskStatus};
 use super::settings::Settings;
@@ -82,6 +83,9 @@ fn find_fault(
     }
     if let Some(violation) = &capture.violation {
         return Some(Fault::new(FaultClass::Policy, "policy", violation.clone()));
+    }
+    if let Some(leak) = policy::leak(&capture.secrets) {
+        return Some(Fault::new(FaultClass::Policy, policy::SECRET, leak));
     }
     if let Some(hit) = too_much(settings, capture) {
         return Some(Fault::over_limit(hit.resource, hit.used, hit.limit));

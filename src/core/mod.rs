@@ -31,6 +31,7 @@ pub mod session;
 pub mod settings;
 pub mod state;
 mod step;
+mod texts;
 pub mod time;
 pub mod verdict;
 mod verdict_of;
@@ -47,7 +48,8 @@ pub use fault::{Fault, FaultClass, LimitHit};
 pub use finding::{Finding, Level};
 pub use id::{Commit, GateName, RequirementId, SessionId, TaskId};
 pub use outcome::{
-    Broken, Capture, Ended, FileChange, GateResult, GateStatus, Merge, Outcome, Problem, TestCase, TestStatus,
+    Broken, Capture, Ended, FileChange, GateResult, GateStatus, LeakedLine, Merge, Outcome, Problem, TestCase,
+    TestStatus,
 };
 pub use plan::{Cycle, Epic, Plan, Task};
 pub use prd::{

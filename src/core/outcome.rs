@@ -117,6 +117,17 @@ pub struct FileChange {
     pub removed: u64,
 }
 
+/// An added line that holds a secret; the secret itself is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeakedLine {
+    /// Path in the repository; untrusted text.
+    pub path: String,
+    /// 1-based line in that file.
+    pub line: u32,
+    /// True: a value that the run knows for a secret. False: it looks like a token or a private key.
+    pub known: bool,
+}
+
 /// What an attempt left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Capture {
@@ -133,6 +144,9 @@ pub struct Capture {
     pub rejected: Option<String>,
     /// Set where a change breaks the path policy; every changed file was looked at, listed or not.
     pub violation: Option<String>,
+    /// Added lines that hold secrets, the first hundred; those with a known one come first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<LeakedLine>,
     /// SHA-256 (hex) of the attempt's `changes.patch`; none where none was kept. Reports show a patch only by this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_sha256: Option<String>,

@@ -1,23 +1,22 @@
-//! Path policy: which files a task may change. Checked on all that was captured, not on what the agent says; the
-//! shell calls it where it has the whole list, the core judges by the answer.
+//! Path policy: which files a task may change; and that no secret of the run is written into them. Checked on all that
+//! was captured, not on what the agent says; the shell calls it where it has the whole list, the core judges by the
+//! answer.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::outcome::FileChange;
+use super::outcome::{FileChange, LeakedLine};
 use super::plan::Task;
 use super::settings::Settings;
 
 /// At most this many paths are named in a violation.
 const NAMED: usize = 10;
+/// Reason of the fault of a change that adds a secret.
+pub const SECRET: &str = "secret";
 
 /// What is wrong with the changed paths, if anything.
 pub fn violation(settings: &Settings, task: &Task, files: &[FileChange]) -> Option<String> {
     let (rule, paths) = broken_rule(settings, task, files)?;
-    let list = paths.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    let paths = match paths.len().saturating_sub(NAMED) {
-        0 => list,
-        more => format!("{list} and {more} more"),
-    };
+    let paths = named(&paths);
     Some(match rule {
         Rule::Protected => format!("these paths are protected and must not change: {paths}"),
         Rule::Outside => {
@@ -26,6 +25,23 @@ pub fn violation(settings: &Settings, task: &Task, files: &[FileChange]) -> Opti
         }
         Rule::Foreign => format!("these paths are not the task's own ({}): {paths}", task.owns.join(", ")),
     })
+}
+
+/// What is wrong with a change that adds secrets which the run knows; what only looks like one is no violation.
+pub fn leak(lines: &[LeakedLine]) -> Option<String> {
+    let places: Vec<String> =
+        lines.iter().filter(|line| line.known).map(|line| format!("{}:{}", line.path, line.line)).collect();
+    let what = "these lines hold a secret of the run's environment, which must be read from there, not written down";
+    (!places.is_empty()).then(|| format!("{what}: {}", named(&places)))
+}
+
+/// The first few of a list.
+fn named(all: &[impl AsRef<str>]) -> String {
+    let list = all.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => list,
+        more => format!("{list} and {more} more"),
+    }
 }
 
 /// The paths that a violation is about, the first ten.
@@ -66,4 +82,17 @@ fn globs(patterns: &[String]) -> GlobSet {
         set.add(glob);
     }
     set.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_secrets_violate_and_the_first_few_are_named() {
+        let line = |known| LeakedLine { path: "x".to_owned(), line: 7, known };
+        assert_eq!(leak(&[line(false)]), None);
+        assert!(leak(&[line(true), line(false)]).is_some_and(|words| words.ends_with(": x:7")));
+        assert!(leak(&vec![line(true); 12]).is_some_and(|words| words.ends_with(", x:7 and 2 more")));
+    }
 }

@@ -297,8 +297,10 @@ pub struct State {
     pub broken: Option<(EffectKey, Broken)>,
     /// True once a stall was found.
     pub stalled: bool,
-    /// The end.
+    /// What the work came to; `end` has the delivery in it.
     pub finished: Option<(Verdict, String)>,
+    /// What could not be delivered at the latest try, a line each; untrusted text.
+    pub undelivered: Vec<String>,
     /// How many successful tasks there are and how long they took in all, milliseconds: for estimates.
     pub(super) finished_tasks: (u64, u64),
     pub(super) running: usize,

@@ -25,7 +25,7 @@ pub enum Verdict {
     Setup,
     /// The agent could not work.
     Agent,
-    /// The work is done, a required report is not.
+    /// The work is done; something that was asked for besides is not delivered.
     Report,
     /// A critical failure; the last good checkpoint was restored.
     RolledBack,

@@ -117,6 +117,7 @@ impl Launch {
             dir: &dir,
             home: &housing.home.home,
             access: access.as_ref(),
+            secrets: world.options.redactor.values(),
         };
         let limits = attempt_limits(settings, self.limit_ms, hired.agent.has_stream());
         let order = agent::order(&hired.agent, &attempt, |own| with_own(housing.env, own), limits, housing.walls)?;
@@ -195,11 +196,13 @@ fn gate_result(
     if world.stops.is_stopping() {
         return Ok(GateResult::stopped());
     }
-    let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limits, walls };
+    let redactor = &world.options.redactor;
+    let run = GateRun { spec, tree: &tree, log: &dir.join("log"), env, limits, walls, secrets: redactor.values() };
     let mut result = gate::run(&run, |stopper| world.stops.register(key, stopper))?;
     if result.ended == Ended::Lost {
         result.leaked_processes = result.leaked_processes.max(World::end_lost(&tree, &mark));
     }
+    result.each_text(&mut |text| redactor.clean(text));
     write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
     world.options.workspaces.discard(&name)?;
     Ok(result)

@@ -5,6 +5,7 @@
 //! nothing; whatever looks like a decision here belongs into the core.
 
 mod clock;
+mod delivery;
 mod housing;
 mod launch;
 mod scribe;
@@ -17,13 +18,14 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub use scribe::Asked;
+pub use delivery::add_record;
+pub use scribe::{Asked, Written};
 pub use world::{Hired, World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
     AgentInfo, At, Broken, Effect, EffectKey, Event, Given, Illegal, Input, LostEffect, Outcome, Plan, Record,
-    SessionStarted, Settings, State, Verdict, replay, step,
+    SessionStarted, Settings, State, Verdict, step,
 };
 use crate::git::patience;
 use crate::journal::{Journal, JournalError, SessionDir};
@@ -91,6 +93,16 @@ pub enum Told<'a> {
 /// Where that goes.
 pub type Sink = Box<dyn FnMut(Told<'_>)>;
 
+/// A session that has been driven to an end.
+pub struct Driven {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// All its records.
+    pub records: Vec<Record>,
+    /// The last version of its reports.
+    pub written: Written,
+}
+
 /// A session, driven.
 pub struct Driver {
     journal: Journal,
@@ -145,7 +157,7 @@ impl Driver {
     ///
     /// # Errors
     /// The journal cannot be written, or an event cannot follow its state.
-    pub fn run(mut self, job: Job) -> Result<(Verdict, Vec<Record>), DriverError> {
+    pub fn run(mut self, job: Job) -> Result<Driven, DriverError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let first = self.first_input(job)?;
         self.scribe = Scribe::start(self.desk.clone());
@@ -163,9 +175,8 @@ impl Driver {
         if let Some(scribe) = self.scribe.take() {
             scribe.end();
         }
-        self.desk.write(&self.state, &self.records, &|| false);
-        let verdict = driven?;
-        Ok((verdict, self.records))
+        let written = self.desk.write(&self.state, &self.records, &|| false);
+        Ok(Driven { verdict: driven?, records: self.records, written })
     }
 
     fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
@@ -244,7 +255,8 @@ impl Driver {
         self.looked_at = at;
         let mut effects = Vec::new();
         let first = self.records.len();
-        for input in inputs {
+        for mut input in inputs {
+            input.each_text(&mut |text| self.world.options.redactor.clean(text));
             self.take_in(step(&self.state, at, input), at, &mut effects)?;
         }
         loop {
@@ -291,14 +303,16 @@ impl Driver {
     }
 }
 
-/// Writes everything that derives from a session's records.
-///
-/// # Errors
-/// The first record that cannot follow what came before it.
-pub fn write_derived(session: &SessionDir, records: &[Record], log_to_file: bool) -> Result<(), Illegal> {
-    let desk = Desk { session: session.clone(), log_to_file, asked: Vec::new() };
-    desk.write(&replay(records)?, records, &|| false);
-    Ok(())
+/// Writes everything that derives from a session's records, and the reports that flags ask for. `state` is that of the
+/// records.
+pub fn write_derived(
+    session: &SessionDir,
+    state: &State,
+    records: &[Record],
+    log_to_file: bool,
+    asked: Vec<Asked>,
+) -> Written {
+    Desk { session: session.clone(), log_to_file, asked }.write(state, records, &|| false)
 }
 
 /// An input and those that wait behind it.

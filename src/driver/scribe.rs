@@ -4,10 +4,10 @@
 //! In: records, as they become durable. Out: files, each replaced at once. It takes a twentieth of one core's time at
 //! most, more only where a version takes longer than a second: the next one never waits longer than 20 s. It takes none
 //! of the loop's time. It leaves a version between two files when the run is over; the last version, with the end in it,
-//! is written by the driver when the scribe has gone.
+//! is written by the driver when the scribe has gone, and its report goes to whoever has more to tell.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{Record, State};
 use crate::journal::{SessionDir, write_atomic};
-use crate::report::{self, Format};
+use crate::report::{self, Format, Report, ReportError};
 
 /// Shortest time between two versions.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -37,34 +37,45 @@ pub(super) struct Desk {
     pub asked: Vec<Asked>,
 }
 
+/// A version that is written.
+pub struct Written {
+    /// What it was made of.
+    pub report: Report,
+    /// The reports that flags ask for and that are not where they should be, each with the reason, in words.
+    pub undelivered: Vec<String>,
+}
+
 impl Desk {
-    /// Writes everything that derives from these records. The files are for readers: one that cannot be written is said
-    /// so and does not end the run. Those that flags ask for are checked at the end of the run, by their writer.
-    pub(super) fn write(&self, state: &State, records: &[Record], is_over: &dyn Fn() -> bool) {
-        let _ = report::each_file(state, records, &|name| self.session.read_file(name), &mut |name, content| {
+    /// Writes everything that derives from these records: the model is built once, each format made once. One of the
+    /// session's own files that cannot be written is said so and does not end the run.
+    pub(super) fn write(&self, state: &State, records: &[Record], is_over: &dyn Fn() -> bool) -> Written {
+        let report = Report::of(state, records);
+        let mut undelivered = Vec::new();
+        let read = |name: &str| self.session.read_file(name);
+        let _ = report::each_file(&report, state, records, &read, &mut |name, content| {
             if is_over() {
                 return ControlFlow::Break(());
             }
-            match content {
-                Ok(content) => self.put(name, &content),
-                Err(error) => tracing::error!("{name} cannot be made: {error}"),
-            }
+            undelivered.extend(self.put(name, &content));
             ControlFlow::Continue(())
         });
+        Written { report, undelivered }
     }
 
-    fn put(&self, name: &str, content: &str) {
-        if !self.log_to_file && name == "execution-log.md" {
-            return;
-        }
-        if let Err(error) = write_atomic(&self.session.path().join(name), content.as_bytes()) {
+    /// What could not be delivered of it.
+    fn put(&self, name: &str, content: &Result<String, ReportError>) -> Vec<String> {
+        let write = |path: &Path| match content {
+            Ok(content) => write_atomic(path, content.as_bytes()).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if (self.log_to_file || name != "execution-log.md")
+            && let Err(error) = write(&self.session.path().join(name))
+        {
             tracing::warn!("{name} cannot be written: {error}");
         }
-        for (path, _) in self.asked.iter().filter(|(_, format)| format.file_name() == name) {
-            if let Err(error) = write_atomic(path, content.as_bytes()) {
-                tracing::debug!("{} cannot be written yet: {error}", path.display());
-            }
-        }
+        let asked = self.asked.iter().filter(|(_, format)| format.file_name() == name);
+        let failed = |(path, _): &Asked| Some(format!("{} cannot be written: {}", path.display(), write(path).err()?));
+        asked.filter_map(failed).collect()
     }
 }
 
@@ -123,7 +134,8 @@ fn keep_fresh(desk: &Desk, inbox: &Receiver<Vec<Record>>, is_over: &AtomicBool) 
         }
         let now = Instant::now();
         if is_stale && now >= due {
-            desk.write(&state, &records, &|| is_over.load(Ordering::Relaxed));
+            // What cannot be delivered yet may be at the end.
+            let _ = desk.write(&state, &records, &|| is_over.load(Ordering::Relaxed));
             due = Instant::now() + pause_after(now.elapsed());
             is_stale = false;
         }

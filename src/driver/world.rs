@@ -19,6 +19,7 @@ use crate::gateway::{self, Gateway, Line, Tariff, Upstream};
 use crate::journal::{SessionDir, write_atomic};
 use crate::prd;
 use crate::sandbox::{Limits, Order, Warden, read_tail};
+use crate::text::Redactor;
 use crate::workspace::{CaptureRequest, Integration, WorkspaceError, Workspaces};
 
 /// Where inputs go.
@@ -53,6 +54,8 @@ pub struct WorldOptions {
     pub env: Vec<(String, String)>,
     /// Further names that agents may see.
     pub env_pass: Vec<String>,
+    /// Finds what is to be kept out of everything that is written down.
+    pub redactor: Redactor,
 }
 
 /// An agent that may work in this session, and how its model calls go.
@@ -244,6 +247,7 @@ impl World {
             limits: Limits { wall_ms: SETUP_LIMIT_MS, grace_ms: 1000, ..Limits::default() },
             walls,
             forward_json: false,
+            secrets: self.options.redactor.values().to_vec(),
         };
         let warden = Warden::start(&order)?;
         self.stops.register(EffectKey::Setup, warden.stopper());
@@ -326,6 +330,7 @@ fn capture(state: &State, task: TaskId, attempt: u32, onto: Commit) -> (EffectKe
             keep: &keep,
             patch: &patch,
             policy: &violation,
+            redactor: &world.options.redactor,
         };
         Ok(Outcome::Captured(world.options.workspaces.capture(&request)?))
     });

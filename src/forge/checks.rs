@@ -6,10 +6,15 @@ use tokio::time::Instant;
 
 use super::access::Connection;
 use super::client::Api;
+use super::pulls::encoded;
 use super::retry::Failure;
 
 /// Annotations in one request (GitHub's API).
 const PER_REQUEST: usize = 50;
+/// Check runs on one page of a list.
+const PAGE: usize = 100;
+/// Pages that are looked at: GitHub looks at the 1,000 latest suites of a commit.
+const MAX_PAGES: usize = 10;
 
 /// A place that a check points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,13 +109,20 @@ impl Connection {
     }
 
     async fn of_session(&self, check: &CheckRun, until: Instant) -> Result<Option<Made>, Failure> {
-        let repository = &self.site.repository;
-        let path = format!("/repos/{repository}/commits/{}/check-runs?filter=all&per_page=100", check.head_sha);
-        let answer = self.api.get(&path, until).await?;
-        let runs = answer.body.get("check_runs").and_then(Value::as_array).into_iter().flatten();
+        let (repository, sha, name) = (&self.site.repository, &check.head_sha, encoded(&check.name));
         let id = json!(check.external_id);
-        let mut same = runs.filter(|run| run.get("external_id") == Some(&id));
-        same.next().map(read).transpose()
+        for page in 1..=MAX_PAGES {
+            let query = format!("check_name={name}&filter=all&per_page={PAGE}&page={page}");
+            let answer = self.api.get(&format!("/repos/{repository}/commits/{sha}/check-runs?{query}"), until).await?;
+            let runs = answer.body.get("check_runs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            if let Some(same) = runs.iter().find(|run| run.get("external_id") == Some(&id)) {
+                return read(same).map(Some);
+            }
+            if !answer.has_next.unwrap_or(runs.len() >= PAGE) {
+                return Ok(None);
+            }
+        }
+        Err(Failure::Elsewhere(format!("the commit has more than {} checks of this name", MAX_PAGES * PAGE)))
     }
 
     fn path_of(&self, id: u64) -> String {
@@ -217,6 +229,26 @@ mod tests {
             let forge = connect(ForgeKind::GitHub, &server.url, &[]).await.unwrap();
             forge.check(&check_run(3), soon()).await.unwrap();
         });
-        assert_eq!(server.lines(), ["GET /repos/o/r/commits/abc/check-runs?filter=all&per_page=100"]);
+        let query = "check_name=maestro-ci:%20prd.md&filter=all&per_page=100&page=1";
+        assert_eq!(server.lines(), [format!("GET /repos/o/r/commits/abc/check-runs?{query}")]);
+    }
+
+    #[test]
+    fn a_check_is_looked_for_on_every_page() {
+        let server = Server::new(|seen| {
+            let runs = |ids: std::ops::Range<u64>| {
+                let run = |id: u64| {
+                    let external = if id == 142 { "session@1" } else { "other" };
+                    json!({ "id": id, "external_id": external, "output": { "annotations_count": 0 } })
+                };
+                json!({ "check_runs": ids.map(run).collect::<Vec<_>>() }).to_string()
+            };
+            answer(200, "", &if seen.line.ends_with("page=1") { runs(0..100) } else { runs(100..150) })
+        });
+        run(async {
+            let forge = connect(ForgeKind::GitHub, &server.url, &[]).await.unwrap();
+            forge.check(&check_run(0), soon()).await.unwrap();
+        });
+        assert_eq!(server.lines().len(), 2, "found, and not made again: {:?}", server.lines());
     }
 }

@@ -67,7 +67,9 @@ pub struct Ci {
     pub head_ref: Option<String>,
     /// The repository's default branch.
     pub default_branch: Option<String>,
-    /// True where the pull request comes from another repository: its token can read only.
+    /// Who has the repository in which that branch is, where the event says so.
+    pub head_owner: Option<String>,
+    /// True where the change comes from another repository: the pull request's own token can read only.
     pub from_fork: bool,
     /// Link to the job.
     pub job_url: Option<String>,
@@ -106,11 +108,19 @@ impl Ci {
         let head = ["/pull_request/head/sha", "/workflow_run/head_sha", "/merge_group/head_sha"];
         self.head_sha = head.iter().find_map(|path| text(path)).or(self.head_sha);
         self.base_ref = text("/pull_request/base/ref").or(self.base_ref);
-        self.head_ref = text("/pull_request/head/ref").or(self.head_ref);
+        let head = ["/pull_request/head/ref", "/workflow_run/head_branch"];
+        self.head_ref = head.iter().find_map(|path| text(path)).or(self.head_ref);
+        self.head_owner = text("/workflow_run/head_repository/owner/login");
         self.default_branch = text("/repository/default_branch").or(self.default_branch);
-        let is_pull_request = at("/pull_request").is_some_and(Value::is_object);
-        // A fork that was deleted has no repository at all.
-        self.from_fork |= is_pull_request && text("/pull_request/head/repo/full_name") != text("/repository/full_name");
+        // A fork that was deleted has no repository at all. For a fork's run no pull request is named.
+        let heads = [
+            ("/pull_request", "/pull_request/head/repo/full_name"),
+            ("/workflow_run", "/workflow_run/head_repository/full_name"),
+        ];
+        let is_elsewhere = |(event, head): (&str, &str)| {
+            at(event).is_some_and(Value::is_object) && text(head) != text("/repository/full_name")
+        };
+        self.from_fork |= heads.into_iter().any(is_elsewhere);
         self
     }
 

@@ -54,6 +54,16 @@ impl Connection {
         Ok(open.and_then(|pull| pull.get("number")?.as_u64()))
     }
 
+    /// The open pull request of a fork's branch (`owner:branch`) whose head is this commit; none where there are two.
+    ///
+    /// # Errors
+    /// The forge does not say.
+    pub async fn pull_of_fork(&self, head: &str, sha: &str, until: Instant) -> Result<Option<u64>, Failure> {
+        let query = format!("state=open&head={}&per_page=100", encoded(head));
+        let answer = self.api.get(&format!("/repos/{}/pulls?{query}", self.site.repository), until).await?;
+        Ok(pull_of_fork(&answer.body, head, sha))
+    }
+
     /// The repository's default branch.
     ///
     /// # Errors
@@ -120,6 +130,20 @@ fn pull_of(list: &Value, sha: &str) -> Option<u64> {
     open().find(is_head).or_else(|| open().next())?.get("number")?.as_u64()
 }
 
+/// The pull request of a list that comes from there with this commit as its head, where there is one only. A forge that
+/// does not know the filter lists others, too.
+fn pull_of_fork(list: &Value, head: &str, sha: &str) -> Option<u64> {
+    let is_it = |pull: &&Value| {
+        let text = |path: &str| pull.pointer(path).and_then(Value::as_str);
+        text("/head/sha") == Some(sha) && text("/head/label").is_some_and(|label| label.eq_ignore_ascii_case(head))
+    };
+    let mut found = list.as_array().into_iter().flatten().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(pull), None) => pull.get("number")?.as_u64(),
+        _ => None,
+    }
+}
+
 fn opened(pull: &Value, is_new: bool) -> Result<Opened, Failure> {
     let number = pull.get("number").and_then(Value::as_u64);
     let number = number.ok_or_else(|| Failure::Lost("its pull request has no number".to_owned()))?;
@@ -149,7 +173,7 @@ fn line_starts(text: &str) -> impl Iterator<Item = usize> {
 }
 
 /// Text as a value in a query.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' => {
             char::from(byte).to_string()
@@ -197,6 +221,20 @@ mod tests {
         check_pull(&json!([pull(1, "open", "def"), pull(2, "open", "abc")]), Some(2));
         check_pull(&json!([pull(1, "closed", "abc"), pull(3, "open", "def")]), Some(3));
         check_pull(&json!({ "message": "x" }), None);
+    }
+
+    #[test]
+    fn a_forks_pull_request_is_the_only_one_with_its_branch_and_commit() {
+        let pull =
+            |number: u64, label: &str, sha: &str| json!({ "number": number, "head": { "label": label, "sha": sha } });
+        let check = |list: &[Value], expected: Option<u64>| {
+            assert_eq!(pull_of_fork(&json!(list), "Ann:fix", "abc"), expected, "{list:?}");
+        };
+        check(&[], None);
+        check(&[pull(1, "ann:fix", "abc")], Some(1));
+        check(&[pull(1, "ann:fix", "def")], None);
+        check(&[pull(1, "bob:fix", "abc"), pull(2, "ann:fix2", "abc"), pull(3, "ann:fix", "abc")], Some(3));
+        check(&[pull(1, "ann:fix", "abc"), pull(2, "ann:fix", "abc")], None);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct GateRun<'a> {
     pub limits: Limits,
     /// What its process tree may touch; none is no walls.
     pub walls: Option<Walls>,
+    /// Secrets that its log is to lose.
+    pub secrets: &'a [String],
 }
 
 /// Runs a gate. `on_start` gets the handle that ends it.
@@ -58,6 +60,7 @@ pub fn run(gate: &GateRun<'_>, on_start: impl FnOnce(Stopper)) -> io::Result<Gat
         limits: gate.limits.clone(),
         walls: gate.walls.clone(),
         forward_json: false,
+        secrets: gate.secrets.to_vec(),
     };
     let warden = Warden::start(&order)?;
     on_start(warden.stopper());

@@ -16,6 +16,11 @@ pub fn annotations(report: &Report) -> Vec<String> {
     levels.into_iter().flat_map(|level| of_level(report, level)).collect()
 }
 
+/// That of the verdict, where it has one.
+pub fn verdict_annotation(report: &Report) -> Option<String> {
+    verdict(report).map(|(_, command)| command)
+}
+
 fn of_level(report: &Report, level: Level) -> Vec<String> {
     let found = report.findings.iter().filter(|f| f.level == level);
     let verdict = verdict(report).filter(|(of, _)| *of == level).map(|(_, command)| command);

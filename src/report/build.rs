@@ -26,7 +26,7 @@ impl Report {
     }
 
     /// The same, for a caller that has the state of these records at hand.
-    pub(super) fn of(state: &State, records: &[Record]) -> Self {
+    pub fn of(state: &State, records: &[Record]) -> Self {
         let Some(started) = state.started.as_deref() else {
             return Self { schema_version: SCHEMA_VERSION, verdict: RUNNING.to_owned(), ..Self::default() };
         };
@@ -64,7 +64,7 @@ impl Report {
     }
 
     fn set_end(&mut self, state: &State) {
-        let Some((verdict, reason)) = &state.finished else {
+        let Some((verdict, reason)) = state.end() else {
             self.verdict = RUNNING.to_owned();
             self.resumable = true;
             self.reason = state.phase.map(|p| format!("in phase {}: {}", p.number(), p.title())).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Report {
         self.verdict = verdict.name().to_owned();
         self.exit_code = Some(verdict.code());
         self.resumable = verdict.is_resumable();
-        self.reason.clone_from(reason);
+        self.reason = reason;
     }
 }
 

@@ -13,37 +13,29 @@ use super::model::Report;
 use super::model_work::{AttemptOutcome, TaskStanding};
 use super::render::{Format, render};
 use crate::core::event::Record;
-use crate::core::replay;
 use crate::core::session::Phase;
 use crate::core::state::State;
-
-/// Every derived file of a session. `read` gives the bytes of a file in the session's directory, by its path in there.
-///
-/// # Errors
-/// The first record that cannot follow what came before it, or an XML writer that gave up.
-pub fn files(records: &[Record], read: ReadFile<'_>) -> Result<Vec<(String, String)>, ReportError> {
-    let mut files = Vec::new();
-    let _ = each_file(&replay(records)?, records, read, &mut |name, content| {
-        files.push(content.map(|content| (name.to_owned(), content)));
-        ControlFlow::Continue(())
-    });
-    files.into_iter().collect()
-}
 
 /// Where each file goes as it is made, by its name; where that breaks, no other one is made.
 pub type Emit<'a> = &'a mut dyn FnMut(&str, Result<String, ReportError>) -> ControlFlow<()>;
 
-/// The same, one after the other, for a caller that has the state of these records at hand. One that cannot be made
-/// does not keep the others from being made.
-pub fn each_file(state: &State, records: &[Record], read: ReadFile<'_>, emit: Emit<'_>) -> ControlFlow<()> {
-    let report = Report::of(state, records);
+/// Every derived file of a session, one after the other: `state` and `report` are those of these records, `read` gives
+/// the bytes of a file in the session's directory, by its path in there. One that cannot be made does not keep the
+/// others from being made.
+pub fn each_file(
+    report: &Report,
+    state: &State,
+    records: &[Record],
+    read: ReadFile<'_>,
+    emit: Emit<'_>,
+) -> ControlFlow<()> {
     let work_dir = state.started.as_ref().map(|s| s.work_dir.clone()).unwrap_or_default();
-    emit("metadata.json", Ok(pretty(&metadata(&report, &work_dir))))?;
+    emit("metadata.json", Ok(pretty(&metadata(report, &work_dir))))?;
     emit("decisions.json", Ok(pretty(&report.decisions)))?;
     emit("checkpoints.json", Ok(pretty(&report.checkpoints)))?;
     emit("execution-log.md", Ok(execution_log(records)))?;
     for format in Format::ALL {
-        emit(format.file_name(), render(format, &report, read))?;
+        emit(format.file_name(), render(format, report, read))?;
     }
     state.plan.as_ref().map_or(ControlFlow::Continue(()), |plan| emit("plan.json", Ok(pretty(plan))))
 }
@@ -80,9 +72,21 @@ fn is_left(standing: TaskStanding) -> bool {
 mod tests {
     use super::super::testing;
     use super::*;
+    use crate::core::replay;
+
+    /// The first so many files of these records, by name, and whether these are all.
+    fn files(records: &[Record], most: usize) -> (Vec<(String, String)>, bool) {
+        let state = replay(records).expect("legal");
+        let mut made = Vec::new();
+        let left = each_file(&Report::of(&state, records), &state, records, &|_| None, &mut |name, content| {
+            made.push((name.to_owned(), content.expect("a file that can be made")));
+            if made.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (made, left.is_continue())
+    }
 
     fn file(name: &str) -> String {
-        let files = files(&testing::journal(), &|_| None).expect("legal");
+        let (files, _) = files(&testing::journal(), usize::MAX);
         files.into_iter().find(|(path, _)| path == name).expect("a file of that name").1
     }
 
@@ -99,26 +103,20 @@ mod tests {
     #[test]
     fn the_same_records_give_the_same_bytes() {
         let records = testing::journal();
-        assert_eq!(files(&records, &|_| None).expect("legal"), files(&records, &|_| None).expect("legal"));
+        assert_eq!(files(&records, usize::MAX), files(&records, usize::MAX));
     }
 
     #[test]
     fn no_file_is_made_after_the_one_that_was_the_last_wanted() {
-        let (records, mut made) = (testing::journal(), Vec::new());
-        let state = replay(&records).expect("legal");
-        let left = each_file(&state, &records, &|_| None, &mut |name, _| {
-            made.push(name.to_owned());
-            if made.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        assert!(left.is_break());
-        assert_eq!((made.len(), made[4].as_str()), (5, "report.json"));
+        let (made, is_all) = files(&testing::journal(), 5);
+        assert_eq!((made.len(), made[4].0.as_str(), is_all), (5, "report.json", false));
     }
 
     #[test]
     fn every_prefix_of_a_journal_has_its_files() {
         let records = testing::journal();
         for end in 0..=records.len() {
-            assert!(files(&records[..end], &|_| None).is_ok(), "the first {end} records");
+            assert!(files(&records[..end], usize::MAX).1, "the first {end} records");
         }
     }
 }

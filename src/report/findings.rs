@@ -11,8 +11,8 @@ use crate::core::evidence::RequirementStatus;
 use crate::core::fault::FaultClass;
 use crate::core::finding::{Finding, Level, is_warning};
 use crate::core::id::TaskId;
-use crate::core::outcome::{TestCase, TestStatus};
-use crate::core::policy;
+use crate::core::outcome::{LeakedLine, TestCase, TestStatus};
+use crate::core::policy::{self, SECRET};
 use crate::core::settings::UnverifiedMode;
 use crate::core::state::State;
 use crate::text::{head_tail, one_line};
@@ -34,7 +34,7 @@ pub(super) struct Rule {
 }
 
 /// Every rule that a finding can name.
-pub(super) const RULES: [Rule; 10] = [
+pub(super) const RULES: [Rule; 11] = [
     Rule {
         id: "test-failed",
         short: "A test failed.",
@@ -61,6 +61,12 @@ pub(super) const RULES: [Rule; 10] = [
         short: "A change broke the path policy.",
         full: "An agent changed a path that is protected, outside of what is allowed, or not its task's own. \
                The change was not integrated.",
+    },
+    Rule {
+        id: "secret-in-change",
+        short: "A change adds a secret.",
+        full: "A line that an agent added holds a value that the run was given as a secret, and was not integrated; or \
+               it looks like a token or a private key, which is only told.",
     },
     Rule {
         id: "task-failed",
@@ -167,6 +173,7 @@ fn of_task(state: &State, report: &Report, task: &TaskReport) -> Vec<Finding> {
     for attempt in &task.attempts {
         let is_last_word = task.status == TaskStanding::Failed && task.attempts.last() == Some(attempt);
         let level = if is_last_word { Level::Error } else { Level::Note };
+        found.extend(of_leaks(state, (task, attempt), level));
         found.extend(of_policy(state, report, (task, attempt), level));
     }
     let is_told = !task.requirements.is_empty() || found.iter().any(|finding| finding.level == Level::Error);
@@ -178,12 +185,37 @@ fn of_task(state: &State, report: &Report, task: &TaskReport) -> Vec<Finding> {
     found
 }
 
+/// The secrets that an attempt wrote down. What only looks like one is no more than a warning, and less where it
+/// did not get into the result.
+fn of_leaks(state: &State, (task, attempt): (&TaskReport, &AttemptReport), level: Level) -> Vec<Finding> {
+    let own = state.tasks.get(&TaskId::new(task.id.as_str()));
+    let Some(own) = own.and_then(|own| own.attempts.get((attempt.n as usize).checked_sub(1)?)) else {
+        return Vec::new();
+    };
+    let seeming = if own.integrated.is_some() { Level::Warning } else { Level::Note };
+    let of_leak = |leak: &LeakedLine| {
+        let (level, what) = if leak.known {
+            (level, "holds a secret of the run's environment")
+        } else {
+            (seeming, "looks like it holds a token or a private key")
+        };
+        let message = format!("{} attempt {}: this line {what}", task.id, attempt.n);
+        let found = finding("secret-in-change", level, &message, format!("task {}", task.id));
+        Finding { path: Some(leak.path.clone()), line: Some(leak.line), ..found }
+    };
+    own.capture.iter().flat_map(|capture| &capture.secrets).map(of_leak).collect()
+}
+
 /// One finding for each path that an attempt must not have changed; one at the task's place where no path is known.
 fn of_policy(state: &State, report: &Report, of: (&TaskReport, &AttemptReport), level: Level) -> Vec<Finding> {
     let (task, attempt) = of;
     let Some(fault) = attempt.fault.as_ref().filter(|fault| fault.class == FaultClass::Policy) else {
         return Vec::new();
     };
+    // Told line by line.
+    if fault.reason == SECRET {
+        return Vec::new();
+    }
     let source = format!("task {}", task.id);
     let message = format!("{} attempt {}: {}", task.id, attempt.n, fault.message);
     let definition = state.settings().zip(state.task(&TaskId::new(task.id.as_str())));
@@ -201,15 +233,15 @@ fn of_policy(state: &State, report: &Report, of: (&TaskReport, &AttemptReport), 
 fn of_requirements(state: &State, report: &Report) -> Vec<Finding> {
     let rules = state.settings();
     let wants_proof = rules.is_some_and(|s| s.validate_prd && s.unverified == UnverifiedMode::Fail);
-    let level = if report.exit_code == Some(0) { Level::Warning } else { Level::Error };
-    let served: BTreeSet<&str> = report.tasks.iter().flat_map(|t| &t.requirements).map(String::as_str).collect();
+    let level = if matches!(report.exit_code, Some(0 | 8)) { Level::Warning } else { Level::Error };
+    let uncovered: BTreeSet<&str> = report.uncovered().map(|r| r.id.as_str()).collect();
     let found = |r: &RequirementReport| {
         let (rule, level) = match r.status {
             RequirementStatus::Unmet => ("requirement-unmet", level),
             RequirementStatus::Unverified if wants_proof && report.exit_code.is_some() => {
                 ("requirement-unverified", level)
             }
-            _ if state.plan.is_some() && !served.contains(r.id.as_str()) => ("requirement-uncovered", Level::Warning),
+            _ if uncovered.contains(r.id.as_str()) => ("requirement-uncovered", Level::Warning),
             _ => return None,
         };
         let why = if rule == "requirement-uncovered" { "no task of the plan serves it" } else { r.reason.as_str() };

@@ -7,39 +7,9 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun};
 
+use super::junit_limits::Limits;
 use super::model::Report;
 use crate::core::fault::{Fault, FaultClass};
-use crate::text::{head_tail, one_line, xml_text};
-
-/// How much text a report holds. Where it becomes too large it is made again with the next smaller limits.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    /// Longest name or message, in characters: consumers show it in one line.
-    pub line_chars: usize,
-    /// Longest body of a failure or of an output, in bytes before escaping.
-    pub body_bytes: usize,
-}
-
-/// From what everybody reads to what is still worth something.
-pub(super) const LADDER: [Limits; 5] = [
-    Limits { line_chars: 200, body_bytes: 16 * 1024 },
-    Limits { line_chars: 200, body_bytes: 2 * 1024 },
-    Limits { line_chars: 120, body_bytes: 256 },
-    Limits { line_chars: 80, body_bytes: 0 },
-    Limits { line_chars: 24, body_bytes: 0 },
-];
-
-impl Limits {
-    /// Text for an attribute.
-    pub(super) fn line(&self, text: &str) -> String {
-        one_line(&xml_text(text), self.line_chars)
-    }
-
-    /// Text for an element.
-    pub(super) fn body(&self, text: &str) -> String {
-        head_tail(&xml_text(text), self.body_bytes)
-    }
-}
 
 /// How a case ended.
 pub(super) enum End<'a> {
@@ -167,11 +137,12 @@ fn named(name: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::junit_limits::FULL;
     use super::*;
 
     #[test]
     fn names_stay_unique_and_short_whatever_they_are() {
-        let mut cases = Cases::of(&Report::default(), LADDER[0]);
+        let mut cases = Cases::of(&Report::default(), FULL);
         let long = "x".repeat(500);
         let names = ["a", "a (2)", "a", "a", " \n ", "", &long, &long, &long, &format!("{} (2)", "x".repeat(196))];
         let mut seen = std::collections::BTreeSet::new();

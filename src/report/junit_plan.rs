@@ -1,13 +1,12 @@
 //! The suite `plan` of the `JUnit` report: is there a plan, and does it cover what the PRD asks for? A report flows in,
 //! test cases flow out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quick_junit::{TestCase, TestCaseStatus};
 
 use super::junit_case::{Cases, End};
 use super::model::Report;
-use crate::core::evidence::RequirementStatus;
 
 /// One case for each epic of a plan that was made, which is a valid one, and one for what the plan leaves out.
 pub(super) fn plan_cases(report: &Report, cases: &mut Cases) -> Vec<TestCase> {
@@ -22,7 +21,7 @@ pub(super) fn plan_cases(report: &Report, cases: &mut Cases) -> Vec<TestCase> {
     });
     let mut all: Vec<TestCase> = epics.collect();
     let no_plan = format!("no plan was made: {}", report.reason);
-    let uncovered = uncovered(report);
+    let uncovered: Vec<&str> = report.uncovered().map(|r| r.id.as_str()).collect();
     let coverage = format!("no task serves {}", uncovered.join(", "));
     let end = match (report.tasks.is_empty(), report.exit_code) {
         (true, None) => End::Skipped("running", "the plan is not made yet"),
@@ -33,11 +32,4 @@ pub(super) fn plan_cases(report: &Report, cases: &mut Cases) -> Vec<TestCase> {
     let status = cases.status(&end);
     all.push(cases.case("plan", "coverage of requirements", 1, 0, status));
     all
-}
-
-/// Requirements that no task serves and that nothing proves either.
-fn uncovered(report: &Report) -> Vec<&str> {
-    let served: BTreeSet<&str> = report.tasks.iter().flat_map(|t| &t.requirements).map(String::as_str).collect();
-    let open = report.requirements.iter().filter(|r| r.status != RequirementStatus::Met);
-    open.map(|r| r.id.as_str()).filter(|id| !served.contains(id)).collect()
 }

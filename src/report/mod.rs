@@ -24,7 +24,9 @@ mod job_summary;
 mod json;
 mod junit;
 mod junit_case;
+mod junit_limits;
 mod junit_plan;
+mod junit_spend;
 mod live;
 mod markdown;
 mod markdown_sections;
@@ -46,10 +48,10 @@ mod totals;
 
 use crate::core::Illegal;
 
-pub use annotations::annotations;
+pub use annotations::{annotations, verdict_annotation};
 pub use comment::{CommentContext, comment};
 pub use console::{Console, execution_log};
-pub use derived::{Emit, each_file, files};
+pub use derived::{Emit, each_file};
 pub use format::limits;
 pub use html::{ReadFile, html};
 pub use job_summary::job_summary;

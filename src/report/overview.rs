@@ -65,7 +65,7 @@ fn icon(report: &Report, standing: Standing) -> &'static str {
         (Standing::Open, _) => "❔",
         // A pass with something that nobody verified is not a plain one.
         (Standing::Done, Some(0)) if report.qualifiers().is_empty() => "✅",
-        (Standing::Done, Some(0)) => "🟡",
+        (Standing::Done, Some(0 | 8)) => "🟡",
         (Standing::Done, Some(9)) => "⏪",
         (Standing::Done, _) if report.resumable => "⏸️",
         (Standing::Done, _) => "❌",
@@ -174,8 +174,9 @@ fn after_the_end(report: &Report) -> String {
     }
     let (branch, moved) = (code(&report.result.branch), report.result.moved);
     match report.exit_code {
-        Some(0 | 8) if moved => format!("review {branch} and merge it.{check}"),
-        Some(0 | 8) => format!("nothing was to change.{check}"),
+        Some(8) => format!("{branch} holds the work; run the same command again to deliver what is missing.{check}"),
+        Some(0) if moved => format!("review {branch} and merge it.{check}"),
+        Some(0) => format!("nothing was to change.{check}"),
         Some(9) => format!("a person has to look: {branch} was put back to its last good checkpoint."),
         _ if moved => format!("{branch} stands at the last tree that passed; what came after it did not.{check}"),
         _ => format!("mend what stands above, in the PRD or by hand; {branch} was not moved.{check}"),

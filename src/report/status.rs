@@ -12,17 +12,24 @@ use crate::text::{count, one_line, terminal_line};
 
 /// Longest text taken over from elsewhere, in characters.
 const TEXT_CHARS: usize = 160;
-/// Most tasks shown of one group; what runs or went wrong comes before what is done or waits.
-const MAX_ROWS: usize = 40;
-/// Most attempts and blockers shown.
-const MAX_LINES: usize = 20;
+/// What each mark stands for.
+const MARKS: [(&str, &str); 5] =
+    [("✓", "done"), ("▶", "running"), ("○", "waiting"), ("·", "not created"), ("✗", "failed")];
+/// Most rows of a graph that is shown whole. A larger one is told by its groups, so that the page still fits a terminal.
+const WHOLE_ROWS: usize = 40;
+/// Most groups of a larger one, neighbours that are alike told as one, and most tasks that run or went wrong.
+const MAX_GROUPS: usize = 8;
+const MAX_TASKS: usize = 8;
+/// Most attempts and blockers shown, beside a graph that is whole and beside a larger one.
+const MAX_LINES: (usize, usize) = (20, 5);
 
 /// The status page, with a newline at its end. `reports` is the directory of the session's reports; `notes` is what
 /// happened to its result since it ended.
 pub fn status_text(report: &Report, reports: &str, notes: &[String]) -> String {
     let mut lines = header(report);
-    lines.extend(graph(report));
-    lines.extend(outlook(report));
+    let is_whole = rows_of(report) <= WHOLE_ROWS;
+    lines.extend(if is_whole { graph(report) } else { digest(report) });
+    lines.extend(outlook(report, if is_whole { MAX_LINES.0 } else { MAX_LINES.1 }));
     lines.push(spend(report));
     lines.extend(notes.iter().map(|note| format!("Note     {}", shown(note))));
     lines.extend(what_next(report, reports));
@@ -38,42 +45,114 @@ fn header(report: &Report) -> Vec<String> {
     if !report.reason.is_empty() {
         lines.push(format!("Now     {}", shown(&report.reason)));
     }
-    lines.push(format!(
-        "Tasks   {tasks_done}/{tasks} ({percent} %)   ✓ done  ▶ running  ○ waiting  · not created  ✗ failed"
-    ));
+    let marks: String = MARKS.iter().map(|(sign, word)| format!("  {sign} {word}")).collect();
+    lines.push(format!("Tasks   {tasks_done}/{tasks} ({percent} %) {marks}"));
     lines
 }
 
-/// Tasks by group, each with its mark and what it waits for.
-fn graph(report: &Report) -> Vec<String> {
-    let succeeded = report.succeeded();
+/// Tasks by group.
+fn groups(report: &Report) -> BTreeMap<u32, Vec<&TaskReport>> {
     let mut groups: BTreeMap<u32, Vec<&TaskReport>> = BTreeMap::new();
     for task in &report.tasks {
         groups.entry(task.group).or_default().push(task);
     }
+    groups
+}
+
+fn rows_of(report: &Report) -> usize {
+    report.tasks.len() + 2 * groups(report).len()
+}
+
+/// Every task with its mark and what it waits for, by group.
+fn graph(report: &Report) -> Vec<String> {
+    let succeeded = report.succeeded();
     let mut lines = Vec::new();
-    for (group, tasks) in groups {
+    for (group, tasks) in groups(report) {
         lines.push(String::new());
         lines.push(format!("Group {}", group + 1));
-        lines.extend(rows(&tasks, &succeeded));
+        lines.extend(tasks.iter().map(|task| task_line(task, &succeeded)));
     }
     lines.push(String::new());
     lines
 }
 
-fn rows(tasks: &[&TaskReport], succeeded: &BTreeSet<&str>) -> Vec<String> {
-    let is_quiet = |t: &TaskReport| t.status.is_success() || t.status == TaskStanding::Waiting;
-    let is_cut = tasks.len() > MAX_ROWS;
-    let shown = tasks.iter().filter(|t| !(is_cut && is_quiet(t))).take(MAX_ROWS);
-    let mut lines: Vec<String> = shown.map(|t| task_line(t, succeeded)).collect();
-    if is_cut {
-        let left = |of: &dyn Fn(&TaskReport) -> bool| tasks.iter().filter(|t| of(t)).count();
-        let (done, waiting) = (left(&|t| t.status.is_success()), left(&|t| t.status == TaskStanding::Waiting));
-        let more = tasks.len() - done - waiting - lines.len();
-        let more = if more > 0 { format!(", {more} more of those above") } else { String::new() };
-        lines.push(format!("  … {done} done, {waiting} waiting{more}"));
+/// How far a group is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Over,
+    UnderWay,
+    NotCreated,
+}
+
+/// Neighbours that are at one stage: the first and the last of them, and their tasks.
+struct Stretch<'a> {
+    stage: Stage,
+    first: u32,
+    last: u32,
+    tasks: Vec<&'a TaskReport>,
+}
+
+/// A graph that is too large for a screen: each stretch of groups in one line, counted, and under it what runs or went
+/// wrong in it.
+fn digest(report: &Report) -> Vec<String> {
+    let succeeded = report.succeeded();
+    let stretches = stretches(report, &succeeded);
+    let (mut lines, mut left) = (vec![String::new()], MAX_TASKS);
+    for stretch in stretches.iter().take(MAX_GROUPS) {
+        lines.push(stretch_line(stretch, &succeeded));
+        let loud: Vec<_> = stretch.tasks.iter().filter(|task| is_loud(task)).take(left).collect();
+        left -= loud.len();
+        lines.extend(loud.into_iter().map(|task| task_line(task, &succeeded)));
     }
+    let rest: Vec<_> = stretches.iter().skip(MAX_GROUPS).flat_map(|stretch| &stretch.tasks).collect();
+    let hidden = report.tasks.iter().filter(|task| is_loud(task)).count() + left - MAX_TASKS;
+    lines.extend((!rest.is_empty()).then(|| format!("… {} in the groups after these", count(len(rest.len()), "task"))));
+    lines.extend((hidden > 0).then(|| format!("… {hidden} more that run or went wrong")));
+    lines.push(String::new());
     lines
+}
+
+fn stretches<'a>(report: &'a Report, succeeded: &BTreeSet<&str>) -> Vec<Stretch<'a>> {
+    let mut all: Vec<Stretch<'a>> = Vec::new();
+    for (group, tasks) in groups(report) {
+        let stage = stage(&tasks, succeeded);
+        match all.last_mut().filter(|before| before.stage == stage) {
+            Some(before) => {
+                before.last = group;
+                before.tasks.extend(tasks);
+            }
+            None => all.push(Stretch { stage, first: group, last: group, tasks }),
+        }
+    }
+    all
+}
+
+fn stage(tasks: &[&TaskReport], succeeded: &BTreeSet<&str>) -> Stage {
+    let are_all = |marks: &[&str]| tasks.iter().all(|task| marks.contains(&mark(task, succeeded)));
+    if are_all(&["✓", "✗"]) {
+        Stage::Over
+    } else if are_all(&["·"]) {
+        Stage::NotCreated
+    } else {
+        Stage::UnderWay
+    }
+}
+
+/// What a person looks for: what runs, what failed, what has to wait for a later run.
+fn is_loud(task: &TaskReport) -> bool {
+    matches!(task.status, TaskStanding::Running | TaskStanding::Failed | TaskStanding::Parked)
+}
+
+fn stretch_line(stretch: &Stretch<'_>, succeeded: &BTreeSet<&str>) -> String {
+    let name = match (stretch.first + 1, stretch.last + 1) {
+        (first, last) if first == last => format!("Group {first}"),
+        (first, last) => format!("Groups {first}–{last}"),
+    };
+    let counted = MARKS.iter().filter_map(|(sign, word)| {
+        let n = stretch.tasks.iter().filter(|task| mark(task, succeeded) == *sign).count();
+        (n > 0).then(|| format!("{sign} {n} {word}"))
+    });
+    format!("{name}: {}", counted.collect::<Vec<_>>().join(", "))
 }
 
 fn task_line(task: &TaskReport, succeeded: &BTreeSet<&str>) -> String {
@@ -118,19 +197,19 @@ fn remark(task: &TaskReport, succeeded: &BTreeSet<&str>) -> Option<String> {
 }
 
 /// What runs, what blocks, what comes next.
-fn outlook(report: &Report) -> Vec<String> {
+fn outlook(report: &Report, most: usize) -> Vec<String> {
     let progress = &report.progress;
-    let mut lines = labelled("Running ", progress.running.iter().map(worker));
-    lines.extend(labelled("Blockers", blockers(report).into_iter()));
+    let mut lines = labelled("Running ", progress.running.iter().map(worker), most);
+    lines.extend(labelled("Blockers", blockers(report).into_iter(), most));
     let next = if progress.next.is_empty() { "–".to_owned() } else { shown(&progress.next.join(", ")) };
     lines.push(format!("Next     {next}"));
     lines
 }
 
 /// One line for each, the first behind its label.
-fn labelled(label: &str, all: impl ExactSizeIterator<Item = String>) -> Vec<String> {
-    let more = all.len().saturating_sub(MAX_LINES);
-    let mut items: Vec<String> = all.take(MAX_LINES).collect();
+fn labelled(label: &str, all: impl ExactSizeIterator<Item = String>, most: usize) -> Vec<String> {
+    let more = all.len().saturating_sub(most);
+    let mut items: Vec<String> = all.take(most).collect();
     if items.is_empty() {
         items.push("–".to_owned());
     }
@@ -256,15 +335,51 @@ mod tests {
         assert_eq!(super::worker(&worker), expected);
     }
 
-    #[test]
-    fn a_big_group_is_counted_and_what_went_wrong_in_it_is_shown() {
+    /// A thousand groups of ten: done but for a task in the third, under way, not created.
+    fn big() -> Report {
         let mut report = testing::report();
-        let failed = report.tasks[2].clone();
-        let done = report.tasks[0].clone();
-        report.tasks = (0..500).map(|_| done.clone()).chain([failed]).collect();
-        let text = status_text(&report, "/d", &["it was put back".to_owned()]);
-        assert!(text.contains("  ✗ T-003 ") && text.contains("  … 500 done, 0 waiting\n"), "{text}");
-        assert!(text.lines().count() < 30 && text.contains("\nNote     it was put back\n"), "{text}");
+        let [done, _, failed, _] = report.tasks.clone().try_into().expect("four tasks");
+        let waiting = TaskReport { status: TaskStanding::Waiting, attempts: Vec::new(), ..done.clone() };
+        let running = TaskReport { status: TaskStanding::Running, ..done.clone() };
+        let task = |n: u32| {
+            let of = match n / 10 {
+                _ if n == 25 => &failed,
+                0..400 => &done,
+                400 if n.is_multiple_of(2) => &running,
+                _ => &waiting,
+            };
+            let depends_on = if n >= 10 { vec![format!("T-{:05}", n - 10)] } else { Vec::new() };
+            TaskReport { id: format!("T-{n:05}"), group: n / 10, depends_on, ..of.clone() }
+        };
+        report.tasks = (0..10_000).map(task).collect();
+        report
+    }
+
+    #[test]
+    fn many_groups_are_counted_and_what_runs_or_went_wrong_is_shown_on_one_screen() {
+        let text = status_text(&big(), "/d", &["it was put back".to_owned()]);
+        for expected in [
+            "Groups 1–400: ✓ 3999 done, ✗ 1 failed\n  ✗ T-00025 ",
+            "\nGroup 401: ▶ 5 running, ○ 5 waiting\n  ▶ T-04000 ",
+            "\nGroups 402–1000: · 5990 not created\n",
+            "\nNote     it was put back\n",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in\n{text}");
+        }
+        assert!(text.lines().count() <= 40, "{text}");
+    }
+
+    #[test]
+    fn groups_and_tasks_that_do_not_fit_are_counted() {
+        let mut report = big();
+        let failed = report.tasks[25].clone();
+        let loud = report.tasks.iter_mut().filter(|task| task.group % 2 == 0);
+        loud.for_each(|task| *task = TaskReport { id: task.id.clone(), group: task.group, ..failed.clone() });
+        report.tasks.iter_mut().filter(|t| t.group % 2 == 1).for_each(|t| t.status = TaskStanding::Waiting);
+        let text = status_text(&report, "/d", &[]);
+        let rest = "… 9920 tasks in the groups after these\n… 4992 more that run or went wrong\n";
+        assert!(text.contains(rest), "{text}");
+        assert!(text.lines().count() <= 40, "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::format::len;
 use super::model::Report;
-use super::model_work::{GateReport, GateStanding, TaskReport, TaskStanding};
+use super::model_work::{GateReport, GateStanding, RequirementReport, TaskReport, TaskStanding};
 use crate::core::evidence::RequirementStatus;
 use crate::core::outcome::TestStatus;
 use crate::core::settings::GateKind;
@@ -30,6 +30,13 @@ impl Report {
     /// How many requirements stand so.
     pub fn requirements_that_are(&self, status: RequirementStatus) -> usize {
         self.requirements.iter().filter(|r| r.status == status).count()
+    }
+
+    /// Requirements that no task of the plan serves and that nothing proves either; none before there is a plan.
+    pub(super) fn uncovered(&self) -> impl Iterator<Item = &RequirementReport> {
+        let served: BTreeSet<&str> = self.tasks.iter().flat_map(|t| &t.requirements).map(String::as_str).collect();
+        let is_open = |r: &&RequirementReport| r.status != RequirementStatus::Met && !self.tasks.is_empty();
+        self.requirements.iter().filter(is_open).filter(move |r| !served.contains(r.id.as_str()))
     }
 
     /// Tests of the test gates in the final round: (passed, passed or failed).
@@ -101,5 +108,23 @@ impl TaskReport {
     /// Active time of all attempts, milliseconds.
     pub fn duration_ms(&self) -> u64 {
         self.attempts.iter().fold(0, |sum, a| sum.saturating_add(a.duration_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_requirement_is_uncovered_where_no_task_serves_it_and_nothing_proves_it() {
+        let ids = |report: &Report| report.uncovered().map(|r| r.id.clone()).collect::<Vec<_>>();
+        let mut report = testing::report();
+        assert!(ids(&report).is_empty());
+        report.tasks.iter_mut().for_each(|task| task.requirements.clear());
+        // A gate proves the first.
+        assert_eq!(ids(&report), ["FR-2", "FR-3"]);
+        report.tasks.clear();
+        assert!(ids(&report).is_empty(), "there is no plan");
     }
 }

@@ -1,8 +1,12 @@
 //! A small journal, written by hand, for the tests of all formats: one task done, one done after a failed attempt, one
 //! failed, one blocked; a green gate and a red one; hostile text wherever a PRD, an agent or a tool has a say.
 
+#[path = "../../tests/shared/journal.rs"]
+mod handmade;
+
 use std::collections::BTreeMap;
 
+use self::handmade::Journal;
 use super::model::Report;
 use crate::core::agent::AgentReport;
 use crate::core::budget::{Budget, Spend, Usage, UsageSource};
@@ -49,20 +53,7 @@ pub(super) fn journal() -> Vec<Record> {
     journal.records
 }
 
-#[derive(Default)]
-struct Journal {
-    records: Vec<Record>,
-    elapsed_ms: u64,
-}
-
 impl Journal {
-    fn push(&mut self, after_ms: u64, event: Event) {
-        self.elapsed_ms += after_ms;
-        let wall_ms = 1_700_000_000_000 + i64::try_from(self.elapsed_ms).expect("small");
-        let at = At { elapsed_ms: self.elapsed_ms, wall_ms };
-        self.records.push(Record { seq: self.records.len() as u64 + 1, at, event });
-    }
-
     fn begin(&mut self) {
         self.push(0, Event::SessionStarted(Box::new(started())));
         self.push(0, Event::PhaseStarted { phase: Phase::Planning });
@@ -150,6 +141,7 @@ fn capture() -> Capture {
         changed_lines: 86,
         rejected: None,
         violation: None,
+        secrets: Vec::new(),
         patch_sha256: None,
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::model::{Metrics, Report};
+use super::format::share;
+use super::model::{AmountBudget, Metrics, Report, ResourceUse};
 use super::model_measure::Counts;
 
 /// What several sessions come to.
@@ -26,8 +27,12 @@ pub struct Totals {
     pub cost_microusd: u64,
     /// True where more was used than these, and nobody knows how much.
     pub at_least: bool,
-    /// Rates over all tasks, tests, rollbacks and checkpoints, as if they were of one session.
+    /// Rates over all tasks, tests, rollbacks and checkpoints, as if they were of one session. The use of resources is
+    /// that of the sessions that had a limit.
     pub metrics: Metrics,
+    /// Of these, time, tokens, calls and cost that were used, and their limits.
+    #[serde(skip)]
+    limited: [(u64, u64); 4],
 }
 
 impl Totals {
@@ -43,13 +48,21 @@ impl Totals {
             self.at_least |= amount.at_least || amount.used.is_none();
         }
         self.metrics.counts = self.metrics.counts.plus(report.metrics.counts);
+        let of = |amount: &AmountBudget| amount.used.zip(amount.limit);
+        let time = budget.duration.limit_ms.map(|limit| (budget.duration.used_ms, limit));
+        let uses = [time, of(&budget.tokens), of(&budget.api_calls), of(&budget.cost_microusd)];
+        for (sum, (used, limit)) in self.limited.iter_mut().zip(uses.map(Option::unwrap_or_default)) {
+            *sum = (sum.0.saturating_add(used), sum.1.saturating_add(limit));
+        }
     }
 
     /// The sums, with the rates they come to.
     #[must_use]
     pub fn finished(self) -> Self {
         let counts: Counts = self.metrics.counts;
-        Self { metrics: Metrics::of(counts), ..self }
+        let [duration, tokens, api_calls, cost] = self.limited.map(|(used, limit)| share(used, limit));
+        let resource_use = ResourceUse { duration, tokens, api_calls, cost };
+        Self { metrics: Metrics { resource_use, ..Metrics::of(counts) }, ..self }
     }
 }
 
@@ -75,5 +88,21 @@ mod tests {
             [("failed".to_owned(), 1), ("passed".to_owned(), 1)]
         );
         assert_eq!(totals.tokens, 2 * one.budget.tokens.used.expect("counted"));
+    }
+
+    #[test]
+    fn resources_are_used_as_the_sessions_with_a_limit_used_them() {
+        let mut totals = Totals::default();
+        let mut report = Report::default();
+        for (used, limit) in [(30, Some(100)), (60, Some(200)), (5_000, None)] {
+            report.budget.tokens.used = Some(used);
+            report.budget.tokens.limit = limit;
+            report.budget.duration.used_ms = used;
+            totals.add(&report);
+        }
+        let totals = totals.finished();
+        assert_eq!((totals.tokens, totals.duration_ms), (5_090, 5_090));
+        let expected = ResourceUse { tokens: Some(0.3), ..ResourceUse::default() };
+        assert_eq!(totals.metrics.resource_use, expected);
     }
 }

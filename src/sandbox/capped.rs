@@ -31,11 +31,6 @@ impl CappedFile {
         Self { file, written: 0, total: 0, tail: VecDeque::new(), head_bytes, tail_bytes }
     }
 
-    /// Bytes seen so far.
-    pub(super) fn total(&self) -> u64 {
-        self.total
-    }
-
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.total += bytes.len() as u64;
         let room = usize::try_from(self.head_bytes - self.written).unwrap_or(usize::MAX);
@@ -114,6 +109,6 @@ mod tests {
         let kept = std::fs::read(&path).unwrap();
         assert!(kept.ends_with(b"xxxthe end"), "{} bytes", kept.len());
         assert!(kept.len() as u64 <= HEAD_BYTES + TAIL_BYTES as u64 + 100, "{} bytes", kept.len());
-        assert_eq!(file.total(), (40 << 20) + 7);
+        assert_eq!(file.total, (40 << 20) + 7);
     }
 }

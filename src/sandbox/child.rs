@@ -11,6 +11,7 @@ use super::files;
 use super::spec::Order;
 use super::stream::Stream;
 use super::wall::WALL;
+use crate::text::Redactor;
 
 /// How likely the kernel is to end a process when memory runs out, proc(5): between the usual 0 and the most, 1000.
 /// The tree's sum is only sampled, and what outruns it must cost the machine an agent, not the run or its runner.
@@ -37,8 +38,9 @@ pub(super) struct Started {
 /// A file is not a regular file, the directory is not there, the program cannot be started. Behind walls the last
 /// one is an exit status instead, as a shell has it: 127 where there is no such program, 126 where it cannot run.
 pub(super) fn start(order: &Order) -> io::Result<Started> {
-    let (out, out_write) = out_stream(order)?;
-    let (err, err_write) = err_stream(order, &out_write)?;
+    let redactor = Redactor::new(order.secrets.iter().cloned()).map_err(io::Error::other)?;
+    let (out, out_write) = out_stream(order, &redactor)?;
+    let (err, err_write) = err_stream(order, &out_write, &redactor)?;
     let stdin = match &order.stdin {
         Some(path) => Stdio::from(files::open_read(path)?),
         None => Stdio::null(),
@@ -61,17 +63,17 @@ pub(super) fn start(order: &Order) -> io::Result<Started> {
     Ok(Started { pidfd: pidfd_open(pid, PidfdFlags::empty())?, child, out, err })
 }
 
-fn out_stream(order: &Order) -> io::Result<(Stream, PipeWriter)> {
+fn out_stream(order: &Order, redactor: &Redactor) -> io::Result<(Stream, PipeWriter)> {
     let (read, write) = io::pipe()?;
-    Ok((Stream::new(read, &order.stdout, order.forward_json)?, write))
+    Ok((Stream::new(read, &order.stdout, order.forward_json, redactor)?, write))
 }
 
-fn err_stream(order: &Order, out_write: &PipeWriter) -> io::Result<(Option<Stream>, PipeWriter)> {
+fn err_stream(order: &Order, out_write: &PipeWriter, redactor: &Redactor) -> io::Result<(Option<Stream>, PipeWriter)> {
     if order.stdout == order.stderr {
         return Ok((None, out_write.try_clone()?));
     }
     let (read, write) = io::pipe()?;
-    Ok((Some(Stream::new(read, &order.stderr, false)?), write))
+    Ok((Some(Stream::new(read, &order.stderr, false, redactor)?), write))
 }
 
 /// Behind walls, the child is this binary first: it puts the walls up around itself, and then becomes the program.

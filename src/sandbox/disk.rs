@@ -211,6 +211,7 @@ mod tests {
             limits: crate::sandbox::Limits::default(),
             walls: Some(crate::sandbox::Walls { read: Vec::new(), write: paths.to_vec() }),
             forward_json: false,
+            secrets: Vec::new(),
         };
         assert_eq!(roots(&order), [PathBuf::from("/w/a"), PathBuf::from("/w/a-b")]);
         assert_eq!(roots(&Order { walls: None, ..order }), [PathBuf::from("/w")]);

@@ -29,6 +29,8 @@ pub struct Order {
     pub walls: Option<Walls>,
     /// True: lines of standard output that begin with `{` are passed up as they come.
     pub forward_json: bool,
+    /// Secrets that its output is to lose on its way into files and up.
+    pub secrets: Vec<String>,
 }
 
 /// Limits of one process tree. Reaching one is allowed, going over it is not.

@@ -1,5 +1,5 @@
-//! One output pipe of a child: what comes out of it goes into a capped file and, where it is asked for, up to the
-//! orchestrator, line by line.
+//! One output pipe of a child: what comes out of it loses its secrets and goes into a capped file and, where it is
+//! asked for, up to the orchestrator, line by line.
 
 use std::fs::File;
 use std::io::{self, BufWriter, PipeReader, Read, Write};
@@ -10,6 +10,7 @@ use rustix::pipe::fcntl_setpipe_size;
 use super::capped::CappedFile;
 use super::lines::{Lines, MAX_LINE_BYTES, json_object};
 use super::spec::LINE;
+use crate::text::{RedactedStream, Redactor};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -24,6 +25,8 @@ pub(super) type Up = BufWriter<File>;
 /// One output pipe of the child and the file that keeps it.
 pub(super) struct Stream {
     pub(super) pipe: PipeReader,
+    total: u64,
+    redacted: RedactedStream,
     file: CappedFile,
     is_open: bool,
     lines: Option<Lines>,
@@ -32,12 +35,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(pipe: PipeReader, path: &Path, forward: bool) -> io::Result<Self> {
+    pub(super) fn new(pipe: PipeReader, path: &Path, forward: bool, redactor: &Redactor) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&pipe, true)?;
         // The kernel may have too little left for that; the pipe works as it is.
         let _ = fcntl_setpipe_size(&pipe, PIPE_BYTES);
         Ok(Self {
             pipe,
+            total: 0,
+            redacted: RedactedStream::new(redactor.clone()),
             file: CappedFile::create(path)?,
             is_open: true,
             lines: forward.then(|| Lines::new(MAX_LINE_BYTES)),
@@ -58,7 +63,7 @@ impl Stream {
 
     /// Bytes that came out of it so far.
     pub(super) fn total(&self) -> u64 {
-        self.file.total()
+        self.total
     }
 
     /// Takes what is there. True where there was something.
@@ -81,7 +86,12 @@ impl Stream {
     }
 
     fn take(&mut self, n: usize, up: &mut Up) -> io::Result<()> {
-        let bytes = &self.buffer[..n];
+        self.total += n as u64;
+        let bytes = self.redacted.feed(&self.buffer[..n]);
+        self.hand_on(&bytes, up)
+    }
+
+    fn hand_on(&mut self, bytes: &[u8], up: &mut Up) -> io::Result<()> {
         self.file.write(bytes)?;
         match &mut self.lines {
             Some(lines) => lines.feed(bytes, &mut |line: &[u8]| {
@@ -94,6 +104,8 @@ impl Stream {
 
     /// Passes up a last line without a newline, and completes the file.
     pub(super) fn finish(&mut self, up: &mut Up) -> io::Result<()> {
+        let rest = self.redacted.finish();
+        self.hand_on(&rest, up)?;
         if let Some(lines) = &mut self.lines {
             lines.finish(&mut |line: &[u8]| pass_up(line, up).map(|_| ()))?;
         }

@@ -10,14 +10,26 @@ use super::untrusted::{clean_line, clean_lines};
 /// One line, inert at the start of a line, within one, and in a table's cell.
 pub fn markdown_inline(text: &str) -> String {
     let chars: Vec<char> = clean_line(text).chars().collect();
+    signs_in_code(&chars, &|out, i| push_escaped(out, chars[i], opens_block(&chars, i)))
+}
+
+/// One line for a place that is no Markdown and where forges act all the same: the title of a pull request, which
+/// becomes the message of a merge. Its own backticks are left out.
+pub fn inert_title(text: &str) -> String {
+    let chars: Vec<char> = clean_line(text).chars().filter(|c| *c != '`').collect();
+    signs_in_code(&chars, &|out, i| out.push(chars[i]))
+}
+
+/// The text with every sign that makes a forge act as a code span; `push` adds the other characters, by their place.
+fn signs_in_code(chars: &[char], push: &dyn Fn(&mut String, usize)) -> String {
     let mut out = String::with_capacity(chars.len() + 16);
     let mut in_code = false;
     for (i, &c) in chars.iter().enumerate() {
-        if is_active(&chars, i) != in_code {
+        if is_active(chars, i) != in_code {
             out.push('`');
             in_code = !in_code;
         }
-        if in_code { out.push(c) } else { push_escaped(&mut out, c, opens_block(&chars, i)) }
+        if in_code { out.push(c) } else { push(&mut out, i) }
     }
     if in_code {
         out.push('`');

@@ -5,6 +5,7 @@
 //! values `:` and `,` as well. A message is cut by the runner at 4096 characters; cut here, the cut says so.
 
 use super::clip::clip;
+use super::redact::secret_lines;
 use super::terminal::{break_commands, with_second_sign};
 use super::untrusted::clean_lines;
 
@@ -51,12 +52,8 @@ pub fn runner_page(page: &str) -> String {
 /// The commands that have the runner hide a secret from here on: one a line of it, since the runner looks for each
 /// line apart. What is too short to be a secret would hide half of the log and is left out.
 pub fn workflow_masks(secret: &str) -> Vec<String> {
-    let lines = secret.lines().map(str::trim).filter(|line| line.len() >= MASKED_BYTES);
-    lines.map(|line| format!("::add-mask::{}", escaped(line))).collect()
+    secret_lines(secret).map(|line| format!("::add-mask::{}", escaped(line))).collect()
 }
-
-/// Shortest line that is taken for part of a secret, bytes.
-const MASKED_BYTES: usize = 8;
 
 /// Not cleaned: a secret has to be found as it is.
 fn escaped(text: &str) -> String {
@@ -70,26 +67,7 @@ fn inert(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    type Properties = Vec<(String, String)>;
-
-    /// What the runner makes of a line: name, properties, data. After `ActionCommand.TryParseV2`.
-    fn parsed(line: &str) -> Option<(String, Properties, String)> {
-        let rest = line.trim_start().strip_prefix("::")?;
-        let (head, data) = rest.split_once("::")?;
-        let (name, list) = head.split_once(' ').unwrap_or((head, ""));
-        let data_of = |text: &str| text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
-        let value_of = |text: &str| {
-            let text = text.replace("%0D", "\r").replace("%0A", "\n").replace("%3A", ":");
-            text.replace("%2C", ",").replace("%25", "%")
-        };
-        let pairs = list.split(',').filter_map(|pair| pair.split_once('='));
-        let properties = pairs.map(|(key, value)| (key.to_owned(), value_of(value))).collect();
-        Some((name.to_owned(), properties, data_of(data)))
-    }
 
     #[test]
     fn a_command_is_what_the_runner_reads() {
@@ -135,23 +113,5 @@ mod tests {
         check("<a>\n::error::x ##[y]</a>", "<a>\n&#58;:error::x #&#35;[y]</a>");
         check("<!-- maestro-ci -->\n::x", "<!-- maestro-ci -->\n: :x");
         check("# title\na :: b\n", "# title\na :: b\n");
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_comes_in_is_data_and_one_line(
-            file in "([:,%=\r\n \u{2028}a-z]|.){0,40}",
-            text in "([:#%\\[\r\n\u{1b}\u{feff}\u{a0} a-z]|.){0,80}",
-        ) {
-            let command = workflow_command("error", &[("file", &file)], &text);
-            prop_assert!(command.chars().all(super::super::is_visible), "{:?}", command);
-            prop_assert!(!command.contains("##["));
-            let (name, properties, data) = parsed(&command).expect("a command");
-            prop_assert_eq!(name, "error");
-            let given = Some(inert(&file)).filter(|_| !file.is_empty());
-            let expected: Vec<(String, String)> = given.map(|file| ("file".to_owned(), file)).into_iter().collect();
-            prop_assert_eq!(properties, expected);
-            prop_assert_eq!(data, inert(&text));
-        }
     }
 }

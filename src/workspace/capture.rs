@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{WorkspaceError, Workspaces, io_at};
+use super::{WorkspaceError, Workspaces, io_at, leaks};
 use crate::core::{Capture, Commit, FileChange};
 use crate::git::{GitError, Output};
 use crate::journal::write_atomic;
+use crate::text::Redactor;
 
 /// Changed files beyond this many are counted and not listed.
 const LISTED_FILES: usize = 1000;
@@ -32,6 +33,8 @@ pub struct CaptureRequest<'a> {
     pub patch: &'a Path,
     /// What the path policy says of the changed files, all of them.
     pub policy: &'a dyn Fn(&[FileChange]) -> Option<String>,
+    /// Finds secrets.
+    pub redactor: &'a Redactor,
 }
 
 impl Workspaces {
@@ -74,12 +77,16 @@ impl Workspaces {
             return Ok(Capture::default());
         }
         let commit = self.commit_tree(&tree, request.onto, request.message, None)?;
-        let patch_sha256 = self.keep_patch(request, &commit)?;
+        let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
+        let patch = self.store().checked(&args, Vec::new())?.stdout;
+        let secrets = leaks::of_patch(request.redactor, &patch);
+        let patch_sha256 = keep_patch(request, &patch);
         let violation = (request.policy)(&files);
         let file_count = files.len() as u64;
         let changed_lines = files.iter().map(|f| f.added.saturating_add(f.removed)).fold(0, u64::saturating_add);
         files.truncate(LISTED_FILES);
-        Ok(Capture { commit: Some(commit), files, file_count, changed_lines, rejected, violation, patch_sha256 })
+        let commit = Some(commit);
+        Ok(Capture { commit, files, file_count, changed_lines, rejected, violation, secrets, patch_sha256 })
     }
 
     /// True where git failed for reasons that no agent can make: it was ended, the disk is full, or somebody holds our
@@ -91,19 +98,6 @@ impl Workspaces {
             rustix::fs::statvfs(self.store_dir()).is_ok_and(is_full)
         };
         added.code == -1 || locked() || (added.stderr.contains("No space left on device") && full())
-    }
-
-    /// Writes the patch; returns the hash by which reports know it.
-    fn keep_patch(&self, request: &CaptureRequest<'_>, commit: &Commit) -> Result<Option<String>, WorkspaceError> {
-        let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
-        let mut patch = self.store().checked(&args, Vec::new())?.stdout;
-        patch.truncate(MAX_PATCH_BYTES);
-        // It is for readers; an agent that locked its directory must not end the run with that.
-        if let Err(error) = write_atomic(request.patch, &patch) {
-            tracing::warn!("{} cannot be written: {error}", request.patch.display());
-            return Ok(None);
-        }
-        Ok(Some(format!("{:x}", Sha256::digest(&patch))))
     }
 
     /// Makes a commit in the private store. With a date, the same call gives the same commit.
@@ -128,6 +122,18 @@ impl Workspaces {
     pub fn attempt_dir(&self, task: &crate::core::TaskId, attempt: u32) -> PathBuf {
         self.tree_dir(&Self::name_of(task, attempt))
     }
+}
+
+/// Writes the patch without its secrets; returns the hash by which reports know it.
+fn keep_patch(request: &CaptureRequest<'_>, patch: &[u8]) -> Option<String> {
+    let clean = request.redactor.bytes(patch);
+    let kept = &clean[..clean.len().min(MAX_PATCH_BYTES)];
+    // It is for readers; an agent that locked its directory must not end the run with that.
+    if let Err(error) = write_atomic(request.patch, kept) {
+        tracing::warn!("{} cannot be written: {error}", request.patch.display());
+        return None;
+    }
+    Some(format!("{:x}", Sha256::digest(kept)))
 }
 
 /// What `git add` could not take, with its path. It only warns of a directory that it cannot open.

@@ -7,6 +7,7 @@
 mod capture;
 mod copy;
 mod integrate;
+mod leaks;
 mod refs;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,8 @@
 mod html;
 mod json;
 mod markdown;
-mod runner;
+#[path = "../shared/runner_line.rs"]
+mod runner_line;
 mod runner_page;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -3,7 +3,7 @@
 
 use maestro_ci::text::{head_tail, html_text, markdown_code_block, markdown_inline, one_line, runner_page, xml_text};
 
-use crate::runner::command;
+use crate::runner_line::command;
 use crate::{holds, html, same, xml};
 
 pub fn check(text: &str) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use maestro_ci::text::{is_visible, terminal_line};
 
-use crate::runner::command;
+use crate::runner_line::command;
 use crate::{holds, same};
 
 pub fn check(text: &str) -> Result<(), String> {

@@ -4,7 +4,7 @@
 use maestro_ci::text::{is_visible, workflow_command, workflow_data, workflow_masks};
 
 use crate::markdown::clean_lines;
-use crate::runner::command;
+use crate::runner_line::command;
 use crate::{holds, same};
 
 /// The runner's limit for a message, characters.

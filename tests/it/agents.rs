@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::agent_world::{
     ACP, CLAUDE, CLIS, CODEX, Cli, GEMINI, OPENCODE, QWEN, REAL_KEY, World, attempt, attempts, check_books, each,
@@ -71,6 +72,10 @@ fn the_real_key_reaches_the_server_and_no_agent() {
 
 /// What the misbehaviour `leak` found out.
 #[track_caller]
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn leaked(world: &World) -> Value {
     serde_json::from_str(&world.env.show("maestro/feature", "leak.json").unwrap()).unwrap()
 }
@@ -132,9 +137,9 @@ fn check_says_whose_settings_of_the_repository_are_loaded_and_a_command_has_none
 fn without_the_gateway_an_agent_has_the_key_and_its_word_is_all_there_is() {
     each(&[CLAUDE, GEMINI, QWEN], |cli| {
         let entry = format!("agents.{0}={{protocol: {0}, env_pass: [{1}]}}", cli.name, cli.address);
-        let world = World::new(",leak=nothing").with(cli, "ok").set("gateway.enabled=false").set(&entry);
+        let world = World::new(",leak=digests").with(cli, "ok").set("gateway.enabled=false").set(&entry);
         world.run(cli, &[]).exits(0);
-        assert_eq!(leaked(&world)["env"][cli.key], REAL_KEY);
+        assert_eq!(leaked(&world)["env"][cli.key], sha256(REAL_KEY));
         let report = world.env.report();
         assert_eq!(report["budget"]["source"], "reported");
         assert_eq!(attempt(&report)["usage"]["source"], "reported");

@@ -184,7 +184,7 @@ fn a_result_that_could_not_be_pushed_is_delivered_by_the_next_night_and_not_made
     fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     check(&night(&env, 1, "9"), 8);
-    assert_eq!(left(&env, 1)["verdict"], "passed");
+    assert_eq!(left(&env, 1)["verdict"], "report");
     fs::remove_file(hook).unwrap();
     env.write("other.txt", "x");
     env.commit("the base branch goes on");

@@ -834,3 +834,12 @@ fn global_flags_stand_before_or_behind_the_subcommand() {
     assert_eq!(env.run(&["--repo", repo, "status"]).exits(0).stdout, behind);
     env.run(&["-q", "--log-format", "json", "sessions"]).exits(0).prints("passed");
 }
+
+#[test]
+fn a_note_is_told_once() {
+    let env = Env::new();
+    env.write("prd.md", &prd(&[("FR-1", "the first")]));
+    env.commit("prd");
+    let run = env.run_prd("echo done > done.txt", &["--set", "gateway.enabled=false"]).exits(0);
+    assert_eq!(run.stderr.matches("gateway.enabled is false").count(), 1, "{}", run.stderr);
+}

@@ -107,6 +107,18 @@ fn a_long_run_is_told_at_most_every_thirty_seconds() {
 }
 
 #[test]
+fn where_there_is_no_pull_request_it_is_searched_for_at_the_start_and_at_the_end() {
+    let mut job = Job::of(&[("FR-1", "the first"), ("FR-2", "the second, after FR-1")]);
+    job.push_event();
+    job.forge.state().pulls.clear();
+    let begun = job.env.path("begun");
+    let agent = format!("echo done > \"$MAESTRO_TASK.txt\"; [ -e {0} ] || {{ touch {0}; sleep 33; }}", begun.display());
+    let run = job.run(&agent, &["-j1"]).exits(0);
+    assert!(run.took > BETWEEN);
+    assert_eq!(job.forge.server.seen_of("GET", "/pulls").len(), 4, "by commit and by branch, twice: {}", job.talk());
+}
+
+#[test]
 fn the_next_run_and_the_next_process_find_the_comment_again() {
     let job = Job::new();
     job.run(WORKS, &[]).exits(0);

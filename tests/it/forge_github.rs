@@ -73,6 +73,8 @@ pub struct Pull {
     pub number: u64,
     pub title: String,
     pub body: String,
+    /// Who has the repository with the branch.
+    pub owner: String,
     /// Branch.
     pub head: String,
     pub head_sha: String,
@@ -123,6 +125,7 @@ impl GitHub {
             number: 7,
             title: "topic".to_owned(),
             body: String::new(),
+            owner: "octo".to_owned(),
             head: "topic".to_owned(),
             head_sha: head_sha.to_owned(),
             base: "main".to_owned(),
@@ -233,7 +236,8 @@ fn repository(state: &mut State, request: &Request, rest: &[&str], author: Autho
             }
         }
         ("GET", ["commits", sha, "pulls"]) => {
-            let pulls = state.pulls.iter().filter(|pull| pull.head_sha == *sha);
+            // A fork's commits are none of this repository's.
+            let pulls = state.pulls.iter().filter(|pull| pull.head_sha == *sha && pull.owner == "octo");
             page(request, pulls.map(pull_json).collect())
         }
         (_, ["pulls", ..]) => pulls(state, request, &rest[1..]),
@@ -288,13 +292,14 @@ fn comment_json(comment: &Comment) -> Value {
 
 fn pull_json(pull: &Pull) -> Value {
     let url = format!("https://forge.example/{REPO}/pull/{}", pull.number);
-    let end = |branch: &str, sha: &str| {
-        json!({"ref": branch, "sha": sha, "label": format!("octo:{branch}"), "repo": {"id": 1, "name": "project",
-            "full_name": REPO, "url": "https://forge.example/api/v3/repos/octo/project"}})
+    let end = |owner: &str, branch: &str, sha: &str| {
+        let name = format!("{owner}/project");
+        json!({"ref": branch, "sha": sha, "label": format!("{owner}:{branch}"), "repo": {"id": 1, "name": "project",
+            "full_name": name, "url": format!("https://forge.example/api/v3/repos/{name}")}})
     };
     json!({"id": pull.number, "number": pull.number, "url": url, "html_url": url, "title": pull.title,
         "body": pull.body, "state": if pull.open { "open" } else { "closed" },
-        "head": end(&pull.head, &pull.head_sha), "base": end(&pull.base, "0")})
+        "head": end(&pull.owner, &pull.head, &pull.head_sha), "base": end("octo", &pull.base, "0")})
 }
 
 /// One page of a list, with the links that lead on.
@@ -325,7 +330,7 @@ fn pulls(state: &mut State, request: &Request, rest: &[&str]) -> Reply {
                 let of = |key: &str, value: &str| request.query.get(key).is_none_or(|wanted| wanted == value);
                 let state = request.query.get("state").map_or("open", String::as_str);
                 let is_state = state == "all" || (state == "open") == pull.open;
-                is_state && of("head", &format!("octo:{}", pull.head)) && of("base", &pull.base)
+                is_state && of("head", &format!("{}:{}", pull.owner, pull.head)) && of("base", &pull.base)
             };
             page(request, state.pulls.iter().filter(fits).map(pull_json).collect())
         }
@@ -356,7 +361,8 @@ fn open_pull(state: &mut State, title: String, head: &str, base: String, body: S
         return invalid(&format!("A pull request already exists for octo:{head}."));
     }
     let number = state.pulls.iter().map(|pull| pull.number).max().unwrap_or(0) + 1;
-    let pull = Pull { number, title, body, head: head.to_owned(), head_sha, base, open: true };
+    let (owner, head) = ("octo".to_owned(), head.to_owned());
+    let pull = Pull { number, title, body, owner, head, head_sha, base, open: true };
     let reply = Reply::new(201, pull_json(&pull));
     state.pulls.push(pull);
     reply
@@ -413,7 +419,10 @@ fn checks(state: &mut State, request: &Request, rest: &[&str], author: Author) -
             let name = request.query.get("check_name");
             let fits = |check: &&Check| check.head_sha == *sha && name.is_none_or(|n| check.document["name"] == **n);
             let runs: Vec<Value> = state.checks.iter().filter(fits).map(check_json).collect();
-            Reply::new(200, json!({"total_count": runs.len(), "check_runs": runs}))
+            let total = runs.len();
+            let mut reply = page(request, runs);
+            reply.body = json!({"total_count": total, "check_runs": reply.body});
+            reply
         }
         _ => not_found(),
     }

@@ -132,6 +132,24 @@ fn note_json(note: &Note) -> Value {
 }
 
 #[test]
+fn what_only_github_has_is_refused_before_anything_runs() {
+    let job = Job::new();
+    for flags in [&["--open-pr"][..], &["--checks"], &["--set", "forge.checks=true"], &["--set", "forge.open_pr=true"]]
+    {
+        let run = job.run("touch ran", flags).exits(2).says("needs GitHub");
+        assert!(run.stderr.contains("lies on GitLab"), "{}", run.stderr);
+    }
+    let nowhere = Env::new();
+    nowhere.write("prd.md", &prd(&[("FR-1", "the first")]));
+    nowhere.commit("prd");
+    nowhere.run_prd("touch ran", &["--open-pr"]).exits(2).says("no repository on GitHub is known");
+    for env in [&job.env, &nowhere] {
+        assert!(!env.repo.join(".flow/maestro/sessions").exists());
+    }
+    assert_eq!(job.server.seen().len(), 0);
+}
+
+#[test]
 fn a_merge_request_gets_one_note_and_the_next_run_updates_it() {
     let job = Job::new();
     let run = job.run(WORKS, &[]).exits(0);

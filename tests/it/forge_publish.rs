@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::env::Run;
-use crate::forge_github::branch_at;
+use crate::forge_github::{ACTIONS_BOT, Pull, branch_at};
 use crate::forge_push::{BRANCH, git_in, ran_without_token};
 use crate::forge_server::Fault;
 use crate::forge_world::{Job, WORKS};
@@ -126,4 +126,44 @@ fn publish_hands_outputs_and_summary_over_to_its_own_job() {
     assert!(output.trim_end().ends_with("verdict=passed\nexit_code=0"), "{output}");
     assert!(job.text("summary").contains("failed"), "{}", job.text("summary"));
     assert!(run.stderr.contains("::error") || run.stdout.contains("::error"), "{}", run.stderr);
+}
+
+/// Pull request 8 of a fork beside 7, whose branch has the same name and which has the same commit.
+fn of_a_fork(job: &Job, number: u64, owner: &str, sha: &str) {
+    let mut state = job.forge.state();
+    let pull = Pull { number, owner: owner.to_owned(), head_sha: sha.to_owned(), ..state.pulls[0].clone() };
+    state.pulls.push(pull);
+}
+
+#[test]
+fn a_forks_pull_request_is_found_by_its_branch_and_commit_and_no_other_one_is() {
+    let sha = "3333333333333333333333333333333333333333";
+    let (mut job, report) = ran_without_token(WORKS, &[], 0);
+    job.fork_event("ann", "topic", sha);
+    of_a_fork(&job, 8, "bob", sha);
+    of_a_fork(&job, 9, "ann", "4444444444444444444444444444444444444444");
+    // That one has moved on since: what ran was another commit.
+    job.command(&["publish", &report]).exits(0).says("--comment NUMBER");
+    assert_eq!(job.forge.comments_of(ACTIONS_BOT), []);
+    of_a_fork(&job, 10, "ann", sha);
+    job.command(&["publish", &report]).exits(0);
+    let commented: Vec<u64> = job.forge.comments_of(ACTIONS_BOT).iter().map(|comment| comment.issue).collect();
+    assert_eq!(commented, [10], "{}", job.talk());
+    // Two with the same head: nobody says which is meant.
+    of_a_fork(&job, 11, "ann", sha);
+    job.forge.state().comments.clear();
+    job.command(&["publish", &report]).exits(0).says("--comment NUMBER");
+    assert_eq!(job.forge.comments_of(ACTIONS_BOT), []);
+}
+
+#[test]
+fn a_run_for_a_fork_comments_on_the_forks_pull_request() {
+    let mut job = Job::new();
+    let sha = "3333333333333333333333333333333333333333";
+    job.fork_event("ann", "topic", sha);
+    of_a_fork(&job, 8, "ann", sha);
+    job.run(WORKS, &[]).exits(0);
+    let comments = job.forge.comments_of(ACTIONS_BOT);
+    assert_eq!(comments.iter().map(|comment| comment.issue).collect::<Vec<_>>(), [8], "{}", job.talk());
+    assert!(comments[0].body.contains("**passed**"), "{}", comments[0].body);
 }

@@ -15,7 +15,7 @@ use crate::forge_server::{Fault, Manner, Reply};
 use crate::forge_world::{Job, MARKER, WORKS, at_once, ended, heading, signal, warnings};
 
 pub const BRANCH: &str = "maestro/feature";
-const FAILS: [&str; 2] = ["--set", "error_recovery.max_retry_attempts=0"];
+pub const FAILS: [&str; 2] = ["--set", "error_recovery.max_retry_attempts=0"];
 
 pub fn git_in(dir: &std::path::Path, args: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(dir).args(args).output().unwrap();
@@ -24,7 +24,7 @@ pub fn git_in(dir: &std::path::Path, args: &[&str]) -> String {
 }
 
 /// A job whose checkout came from a bare repository, which the forge knows.
-fn job() -> (Job, PathBuf) {
+pub fn job() -> (Job, PathBuf) {
     let job = Job::new();
     let remote = job.env.path("remote.git");
     fs::create_dir(&remote).unwrap();

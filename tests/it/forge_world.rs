@@ -105,6 +105,21 @@ impl Job {
         self.env.unset("GITHUB_BASE_REF");
     }
 
+    /// The event is the end of a workflow that ran for a branch of somebody's fork; it names no pull request.
+    pub fn fork_event(&mut self, owner: &str, branch: &str, sha: &str) {
+        let fork = json!({"full_name": format!("{owner}/project"), "owner": {"login": owner}});
+        let run = json!({"id": 99, "event": "pull_request", "head_branch": branch, "head_sha": sha,
+            "head_repository": fork, "pull_requests": []});
+        let event = json!({"action": "completed", "workflow_run": run,
+            "repository": {"full_name": REPO, "default_branch": "main"}});
+        self.event("workflow_run", &event);
+        self.env.set("GITHUB_SHA", "2222222222222222222222222222222222222222");
+        self.env.set("GITHUB_REF", "refs/heads/main");
+        self.env.set("GITHUB_REF_NAME", "main");
+        self.env.unset("GITHUB_HEAD_REF");
+        self.env.unset("GITHUB_BASE_REF");
+    }
+
     fn event(&mut self, name: &str, document: &serde_json::Value) {
         self.env.set("GITHUB_EVENT_NAME", name);
         fs::write(self.file("event.json"), document.to_string()).unwrap();

@@ -12,9 +12,10 @@ use syn::visit::{self, Visit};
 use crate::env::BINARY;
 
 /// Rooms by level: a room may use those of lower levels, and itself; never a neighbour, never one above.
-const LEVELS: [&[&str]; 8] = [
+const LEVELS: [&[&str]; 9] = [
     &["core"],
-    &["git", "sandbox", "text"],
+    &["text"],
+    &["git", "sandbox"],
     &["prd", "config"],
     &["plan", "journal"],
     &["agent", "gateway", "workspace", "gate", "forge", "report"],

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::env::{Env, Run, end_of, prd, wait_until};
+use crate::runner_line::command;
 use crate::runs::WRITES_A_FILE;
 
 const SECRET: &str = "sk-ant-api03-0123456789abcdef";
@@ -29,25 +30,13 @@ fn job() -> Env {
     env
 }
 
-/// The command that a runner finds in a line, after `ActionCommand.cs`: its name.
-fn command(line: &str) -> Option<String> {
-    let trimmed =
-        line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{ad}' | '\u{200b}'));
-    if let Some((head, _)) = trimmed.strip_prefix("::").and_then(|rest| rest.split_once("::")) {
-        return Some(head.split(' ').next().unwrap_or_default().to_owned());
-    }
-    let (_, rest) = line.split_once("##[")?;
-    Some(format!("##{}", rest.split([' ', ']']).next().unwrap_or_default()))
-}
-
-/// How often each command stands in what a run printed.
+/// How often each command stands in what a run printed, by its name.
 fn commands(run: &Run) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     // A carriage return ends a line for a runner, too.
     for line in run.stdout.split(['\n', '\r']).chain(run.stderr.split(['\n', '\r'])) {
-        assert!(!line.contains("##vso["), "{line:?}");
-        if let Some(name) = command(line) {
-            *found.entry(name).or_insert(0) += 1;
+        if let Some(command) = command(line) {
+            *found.entry(command.name).or_insert(0) += 1;
         }
     }
     found

@@ -28,6 +28,7 @@ mod crash;
 mod env;
 mod forge_app;
 mod forge_comment;
+mod forge_delivery;
 mod forge_faults;
 mod forge_github;
 mod forge_gitlab;
@@ -47,9 +48,12 @@ mod job;
 mod limits_http;
 mod misbehaviour;
 mod prd_shapes;
+mod redaction;
 mod reports;
 mod resumes;
 mod runner;
+#[path = "../shared/runner_line.rs"]
+mod runner_line;
 mod runs;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -281,8 +281,8 @@ fn status_tells_of_a_branch_that_was_put_back_and_of_a_report_that_could_not_be_
     fs::create_dir(env.path("away")).unwrap();
     let path = env.path("away/r.json").display().to_string();
     env.run(&["--prd", "prd.md", "--agent-cmd", &agent, "--fresh", "--branch", "second", "--json", &path]).exits(8);
-    env.run(&["status"]).exits(0).prints("Note").prints("away/r.json cannot be written");
+    env.run(&["status"]).exits(0).prints("not delivered: ").prints("away/r.json cannot be written");
     fs::remove_file(env.path("away")).unwrap();
     env.run(&["--prd", "prd.md", "--agent-cmd", &agent, "--branch", "second", "--json", &path]).exits(0);
-    assert!(!env.run(&["status"]).exits(0).stdout.contains("Note"));
+    assert!(!env.run(&["status"]).exits(0).stdout.contains("not delivered"));
 }

@@ -348,6 +348,50 @@ fn a_full_disk_ends_the_run_with_setup_and_a_resume_finishes_it() {
     }
 }
 
+/// What follows a state as the next record.
+fn with(state: &State, event: Event) -> Result<State, Illegal> {
+    let mut state = state.clone();
+    let record = Record { seq: state.seq + 1, at: state.at, event };
+    state.apply(&record).map(|()| state)
+}
+
+#[test]
+fn a_delivery_follows_the_end_only_and_what_failed_counts_until_it_is_tried_again() {
+    let failed = |what: &str| Event::DeliveryFailed { missing: vec![what.to_owned()] };
+    let plan = eight();
+    let mut sim = sim(&plan, &[], 14);
+    assert_eq!(sim.start(session(settings(), &plan), plan.clone()), End::Finished(Verdict::Passed));
+    for cut in 0..sim.records.len() {
+        let state = replay(&sim.records[..cut]).unwrap();
+        assert!(with(&state, failed("push")).is_err() && with(&state, Event::DeliveryStarted).is_err(), "{cut}");
+    }
+    let once = with(&sim.state, failed("push")).unwrap();
+    assert_eq!(once.end(), Some((Verdict::Report, "passed, 8 unverified; not delivered: push".to_owned())));
+    assert_eq!(once.finished, sim.state.finished, "the work is what it was");
+    assert!(with(&once, Event::Heartbeat).is_err(), "nothing else follows");
+    let twice = with(&once, failed("comment")).unwrap();
+    assert_eq!(twice.end(), Some((Verdict::Report, "passed, 8 unverified; not delivered: push; comment".to_owned())));
+    let again = with(&twice, Event::DeliveryStarted).unwrap();
+    assert_eq!(again.end(), sim.state.finished);
+    assert_eq!(step(&again, again.at, Input::Continue), []);
+}
+
+#[test]
+fn a_session_that_stopped_and_could_not_say_so_goes_on_like_any_other() {
+    let plan = eight();
+    let mut sim = sim(&plan, &[], 15);
+    let mut limited = settings();
+    limited.budget.max_tokens = Some(350);
+    assert_eq!(sim.start(session(limited, &plan), plan.clone()), End::Finished(Verdict::Budget));
+    let event = Event::DeliveryFailed { missing: vec!["comment".to_owned()] };
+    let record = Record { seq: sim.state.seq + 1, at: sim.state.at, event };
+    sim.journal.extend(maestro_ci::journal::encode(&record).unwrap().into_bytes());
+    assert_eq!(with(&sim.state, record.event).unwrap().end().unwrap().0, Verdict::Budget);
+    let bytes = sim.journal.len();
+    assert_eq!(sim.resume(bytes, Budget::default()), End::Finished(Verdict::Passed));
+    assert_eq!(sim.state.end(), sim.state.finished, "a resume begins anew");
+}
+
 #[test]
 fn limits_are_kept_to_the_token_and_a_higher_one_lets_the_session_finish() {
     let plan = eight();

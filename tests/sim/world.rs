@@ -164,6 +164,7 @@ impl World {
                 changed_lines: 1,
                 rejected: None,
                 violation: (behaviour == Behaviour::Violates).then(|| "these paths are protected".to_owned()),
+                secrets: Vec::new(),
                 patch_sha256: None,
             },
         }

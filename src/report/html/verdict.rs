@@ -56,7 +56,7 @@ fn in_words(report: &Report) -> (Tone, &'static str) {
         Some(Verdict::Budget) => (Tone::Warn, "Stopped at a limit"),
         Some(Verdict::Agent) => (Tone::Warn, "The agent could not work"),
         Some(Verdict::Setup) => (Tone::Warn, "The machine could not do it"),
-        Some(Verdict::Report) => (Tone::Warn, "Done, a report is missing"),
+        Some(Verdict::Report) => (Tone::Warn, "Done, not all of it delivered"),
         Some(Verdict::RolledBack) => (Tone::Bad, "Rolled back"),
         Some(Verdict::Interrupted) => (Tone::Warn, "Interrupted"),
         Some(Verdict::Terminated) => (Tone::Warn, "Terminated"),

@@ -7,6 +7,7 @@ use maestro_ci::text::is_visible;
 /// A command, as the runner takes it from a line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
+    /// That of one in the old form begins with `##`, as no name does.
     pub name: String,
     pub properties: Vec<(String, String)>,
     pub data: String,
@@ -15,7 +16,7 @@ pub struct Command {
 /// The command that a line gives, if it gives one. The names of commands are not looked at: more of them may come.
 pub fn command(line: &str) -> Option<Command> {
     let line: String = line.chars().filter(|c| is_visible(*c) || c.is_whitespace()).collect();
-    new_form(line.trim_start()).or_else(|| old_form(&line))
+    new_form(line.trim_start()).or_else(|| ["##[", "##vso["].iter().find_map(|opening| old_form(&line, opening)))
 }
 
 /// `::name key=value,key=value::data`
@@ -29,12 +30,10 @@ fn new_form(line: &str) -> Option<Command> {
 }
 
 /// `##[name key=value;key=value]data`; other runners write `##vso[…]`.
-fn old_form(line: &str) -> Option<Command> {
-    let at = line.find("##[").or_else(|| line.find("##vso["))?;
-    let rest = &line[at..];
-    let (head, data) = rest[rest.find('[')? + 1..].split_once(']')?;
+fn old_form(line: &str, opening: &str) -> Option<Command> {
+    let (head, data) = line.split_once(opening)?.1.split_once(']')?;
     let name = head.split(' ').next().unwrap_or(head);
-    Some(Command { name: name.to_owned(), properties: Vec::new(), data: data.to_owned() })
+    Some(Command { name: format!("##{name}"), properties: Vec::new(), data: data.to_owned() })
 }
 
 fn unescape(text: &str, is_property: bool) -> String {
@@ -46,9 +45,10 @@ fn unescape(text: &str, is_property: bool) -> String {
 #[test]
 fn commands_are_found_where_the_runner_finds_them() {
     let name = |line| command(line).map(|c| c.name);
-    assert_eq!(name(" \u{a0}::error file=a::x"), Some("error".to_owned()));
-    assert_eq!(name("\u{ad}:\u{200b}:error::x"), Some("error".to_owned()));
-    assert_eq!(name("text ##[group]x"), Some("group".to_owned()));
+    assert_eq!(name(" \u{a0}::error file=a::x").as_deref(), Some("error"));
+    assert_eq!(name("\u{ad}:\u{200b}:error::x").as_deref(), Some("error"));
+    assert_eq!(name("text ##[group]x").as_deref(), Some("##group"));
+    assert_eq!(name("text ##vso[task.complete]x ##[").as_deref(), Some("##task.complete"));
     assert_eq!(name("text ::error::x"), None);
     assert_eq!(name("::error"), None);
     let found = command("::error file=a%3Ab,line=1::x%0Ay%250A").unwrap();

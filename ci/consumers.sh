@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The programs that read our reports, at pinned versions, over the reports of eight runs made by the built binary: all pass,
-# failed gate, failed requirement, budget stop, cancel, kill -9 and resume, hostile text, 10,000 tasks. What a program sees
-# has to be what the run was; reports have to agree with each other and with the exit code. Then the checkers of the
+# The programs that read our reports, at pinned versions, over the reports of ten runs made by the built binary: all pass,
+# failed gate, failed requirement, budget stop, cancel, not delivered, kill -9, its resume, hostile text, 10,000 tasks. What a
+# program sees has to be what the run was; reports have to agree with each other and with the exit code. Then the checkers of the
 # workflow templates. Writes docs/consumers.md. Fails at any disagreement, and where a consumer cannot be installed.
 #
 # Needs bash, git, python3 3.11 with venv, node 20 with npm, registries of Python and of npm packages, and cargo.

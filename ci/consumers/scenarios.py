@@ -104,6 +104,9 @@ def all_scenarios(tasks):
                    flaky=0)
     yield Scenario("cancel", "cancel", files(gates(test=GREEN)), ["--agent-cmd", DEAF, "-j2"], 130, tasks=(0, 4),
                    act=cancel)
+    # The repository has no remote.
+    yield Scenario("undelivered", "not delivered", files(gates(test=GREEN)), [*agent(), "--push"], 8, tasks=(4, 4),
+                   requirements=(3, 0, 1), gates=(1, 0), tests=(3, 0, 0), tokens=4000, flaky=0)
     yield Scenario("crash", "crash, resumed", files(gates(test=GREEN)), agent(pause="0.6"), 0, tasks=(4, 4),
                    requirements=(3, 0, 1), gates=(1, 0), tests=(3, 0, 0))
     yield hostile.scenario(Scenario)

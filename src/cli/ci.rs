@@ -1,5 +1,6 @@
-//! What a CI gets without being asked: secrets masked before anything is printed, and at the end of a run, however it
-//! ended, annotations, outputs and the job's summary on GitHub, and a dotenv report where a path for one is given.
+//! What a CI gets without being asked: secrets masked before anything is printed; where the session is when it begins;
+//! and at the end of a run, however it ended, outputs, then, when all is delivered, annotations and the job's summary
+//! on GitHub, and a dotenv report where a path for one is given.
 //!
 //! A report flows in; the runner's files and its log take what comes out. None of it decides anything: a file that
 //! cannot be written is a warning.
@@ -11,11 +12,11 @@ use rustix::fs::{FileType, fstat};
 
 use super::flags::RunArgs;
 use super::{output, secrets};
-use crate::core::Verdict;
+use crate::core::{SessionId, Verdict};
 use crate::forge::{Ci, Runner, write_dotenv};
 use crate::journal::SessionDir;
 use crate::report::{self, Report};
-use crate::text::{markdown_inline, workflow_masks};
+use crate::text::workflow_masks;
 
 /// Variables of a dotenv report are not flags of ours for the next job that gets them.
 const DOTENV_PREFIX: &str = "MAESTRO_RESULT_";
@@ -54,27 +55,33 @@ fn masks_of(env: &BTreeMap<String, String>) -> Vec<String> {
     secrets::of_environment(variables).iter().flat_map(|secret| workflow_masks(secret)).collect()
 }
 
-/// At the end of a run with a session: everything that its report has for the job.
-pub fn hand_over(args: &RunArgs, report: &Report, dir: &SessionDir) {
-    output::end_run();
+/// When a session begins: where it is.
+pub fn put_session(id: &SessionId, dir: &SessionDir) {
     let env = environment();
-    let ci = detect(&env);
-    let pairs = pairs(args, report, dir.path());
-    put_dotenv(args, report, &pairs);
-    if ci.is_github() {
-        tell_github(&ci, report, &pairs, &Runner::from_env(&env));
+    if Ci::from_env(&env).is_github() {
+        let pairs = [("session", id.to_string()), ("session_dir", dir.path().display().to_string())];
+        warn(Runner::from_env(&env).add_outputs(&pairs));
     }
 }
 
-/// What changes where something could not be delivered after that: the variables, and why, as an annotation and below
-/// the summary.
-pub fn hand_over_again(args: &RunArgs, report: &Report, dir: &SessionDir) {
+/// Before a run with a session is delivered, which can take long: its variables.
+pub fn put_outputs(args: &RunArgs, report: &Report, dir: &SessionDir) {
+    output::end_run();
+    let env = environment();
+    let pairs = pairs(args, report, dir.path());
+    put_dotenv(args, report, &pairs);
+    if Ci::from_env(&env).is_github() {
+        warn(Runner::from_env(&env).add_outputs(&pairs));
+    }
+}
+
+/// When it is delivered: how it ended in all, once.
+pub fn tell(args: &RunArgs, report: &Report, dir: &SessionDir) {
     put_dotenv(args, report, &pairs(args, report, dir.path()));
     let env = environment();
-    if Ci::from_env(&env).is_github() {
-        output::commands(&Vec::from_iter(report::verdict_annotation(report)));
-        let why = format!("\n**{}**: {}\n", report.verdict, markdown_inline(&report.reason));
-        warn(Runner::from_env(&env).add_summary(&why, ""));
+    let ci = detect(&env);
+    if ci.is_github() {
+        tell_github(&ci, report, &Runner::from_env(&env));
     }
 }
 
@@ -94,14 +101,14 @@ pub fn hand_over_report(path: &Path, report: &Report) {
     if ci.is_github() {
         let args = RunArgs { json: Some(path.to_owned()), ..RunArgs::default() };
         let dir = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let pairs = pairs(&args, report, dir.parent().unwrap_or(&dir));
-        tell_github(&ci, report, &pairs, &Runner::from_env(&env));
+        let runner = Runner::from_env(&env);
+        warn(runner.add_outputs(&pairs(&args, report, dir.parent().unwrap_or(&dir))));
+        tell_github(&ci, report, &runner);
     }
 }
 
-fn tell_github(ci: &Ci, report: &Report, pairs: &[(&str, String)], runner: &Runner) {
+fn tell_github(ci: &Ci, report: &Report, runner: &Runner) {
     output::commands(&report::annotations(report));
-    warn(runner.add_outputs(pairs));
     let page = report::job_summary(report, ci.job_url.as_deref(), true);
     warn(runner.add_summary(&page, "_Cut here: a job summary takes no more. All of it is in `final-report.md`._"));
 }

@@ -1,20 +1,21 @@
-//! The end of a session, when its reports are written: the CI gets its outputs, the remote its branch, the forge its
-//! comment. What was asked for and cannot be delivered goes into the journal, so that reports, outputs and exit code
-//! agree; the same command, or `resume`, tries it again.
+//! The end of a session, when its reports are written: the remote gets the branch, the forge its pull request and
+//! comment, the CI its outputs and summary. The session's end leaves all that is wanted open; what cannot be delivered
+//! goes into the journal, and then the end of the delivery, so that reports, outputs and exit code agree also where the
+//! process dies on the way. `resume` tries again what is missing.
 
 use super::context::Context;
 use super::error::CliError;
 use super::flags::RunArgs;
-use super::forge::{End, Forge, Wish};
+use super::forge::{End, Forge, Missing, Wish};
 use super::publisher::Publisher;
 use super::session;
 use super::signals::Signals;
 use super::start::holder;
 use super::{ci, output, outputs};
-use crate::core::{Event, Record, SessionId, State, Verdict};
+use crate::core::{Deliverable, Event, Record, SessionId, State, Verdict};
 use crate::driver::{self, DriverError, Written};
 use crate::journal::{BranchLock, SessionDir, Store, write_atomic};
-use crate::report::{Console, Report};
+use crate::report::{Console, Format, Report};
 use crate::text;
 
 /// What forge a run has.
@@ -27,79 +28,159 @@ pub struct Delivery<'a> {
     pub context: &'a Context,
     pub args: &'a RunArgs,
     pub dir: &'a SessionDir,
-    /// Its report as it stands.
-    pub report: Report,
-    /// How the process ends, as it stands.
-    pub verdict: Verdict,
+    pub state: State,
+    pub records: Vec<Record>,
 }
 
 impl Delivery<'_> {
-    /// Delivers everything; `unwritten` are the reports that are not where flags want them. The forge comes last, for
-    /// it may take its time and be cut short.
-    pub fn make(mut self, unwritten: Vec<String>, forge: &Forge, publisher: Option<Publisher>) -> Verdict {
-        self.missing(unwritten);
-        ci::hand_over(self.args, &self.report, self.dir);
-        self.keep_comment(forge);
+    /// Delivers everything; `unwritten` are the reports that are not where flags want them. Result branch and pull
+    /// request come first, then what tells of them; what tells of all comes last. Until the end the session's own
+    /// reports say that what is under way is not delivered: the process may die.
+    pub fn make(mut self, unwritten: Vec<Missing>, forge: &Forge, mut publisher: Option<Publisher>) -> Verdict {
         let stop = Signals::new();
-        let pushed = forge.push(&self.end(), &stop);
-        let stands = *pushed.as_ref().unwrap_or(&false);
-        let is_changed = self.missing(pushed.err().into_iter().collect());
-        let untold = forge.tell(&self.end(), stands, publisher, &stop);
-        if self.missing(untold) || is_changed {
-            self.keep_comment(forge);
-            ci::hand_over_again(self.args, &self.report, self.dir);
+        let reported = self.state.seq;
+        let mut is_kept = self.fail(unwritten);
+        self.keep_comment(forge, &self.report());
+        ci::put_outputs(self.args, &self.report(), self.dir);
+        let missing = forge.bring(&self.end(&self.told()), publisher.as_mut(), &stop);
+        is_kept &= self.fail(missing);
+        let untold = forge.tell(&self.end(&self.told()), publisher, &stop);
+        is_kept &= self.fail(untold);
+        is_kept &= self.close(reported);
+        let report = self.report();
+        self.keep_comment(forge, &report);
+        ci::tell(self.args, &report, self.dir);
+        if !self.state.undelivered.is_empty() && !report.resumable {
+            let id = &report.session;
+            output::log_line(&format!("[Maestro]   → To deliver what is missing: maestro-ci resume {id}"));
         }
-        self.verdict
+        let verdict = self.verdict();
+        if is_kept { verdict } else { verdict.worse(Verdict::Report) }
     }
 
-    fn end(&self) -> End<'_> {
-        End::of_run(&self.report, self.verdict, &self.context.repo)
+    fn verdict(&self) -> Verdict {
+        self.state.end().map_or(Verdict::Internal, |(verdict, _)| verdict)
     }
 
-    /// Tells and keeps what could not be delivered, and makes the reports again. True where there is something.
-    fn missing(&mut self, missing: Vec<String>) -> bool {
-        if missing.is_empty() {
-            return false;
+    fn end<'a>(&'a self, report: &'a Report) -> End<'a> {
+        End::of_run(report, self.verdict(), &self.context.repo)
+    }
+
+    fn report(&self) -> Report {
+        Report::of(&self.state, &self.records)
+    }
+
+    /// The report for those who are told of it now: what is under way will be delivered, or they are told again.
+    fn told(&self) -> Report {
+        Report::of(&self.settled(), &self.records)
+    }
+
+    fn settled(&self) -> State {
+        let mut state = self.state.clone();
+        state.end_delivery();
+        state
+    }
+
+    /// Tells and keeps what could not be delivered. False where the journal does not take it.
+    fn fail(&mut self, missing: Vec<Missing>) -> bool {
+        let known = |what: &Deliverable| self.state.undelivered.get(what).is_some_and(|why| !why.is_empty());
+        let new = missing.into_iter().filter(|(what, _)| !known(what));
+        let events = new.map(|(what, why)| Event::DeliveryFailed { what, missing: vec![shown(&why)] });
+        self.add(events.collect())
+    }
+
+    /// Makes the reports say how the delivery ended, and then the journal. A report that cannot be written now counts
+    /// like one that could not be written before. They know what was on record up to `reported`.
+    fn close(&mut self, reported: u64) -> bool {
+        let is_open = self.state.undelivered.values().any(Vec::is_empty);
+        if !is_open && self.state.seq == reported {
+            return true;
         }
-        self.verdict = self.verdict.worse(Verdict::Report);
-        let missing: Vec<String> = missing.iter().map(|why| shown(why)).collect();
-        match add_record(self.dir, Event::DeliveryFailed { missing: missing.clone() }) {
-            Ok((state, records)) => {
-                self.report = write(self.context, self.args, self.dir, &state, &records).report;
+        let before = self.state.seq;
+        let written = write(self.context, self.args, self.dir, &self.settled(), &self.records);
+        let mut is_kept = self.fail(missing_of(written));
+        if self.state.seq > before {
+            let _ = write(self.context, self.args, self.dir, &self.settled(), &self.records);
+        }
+        if is_open {
+            is_kept &= self.add(vec![Event::DeliveryEnded]);
+        }
+        is_kept
+    }
+
+    fn add(&mut self, events: Vec<Event>) -> bool {
+        if events.is_empty() {
+            return true;
+        }
+        match add_records(self.dir, events.clone()) {
+            Ok(stands) => {
+                (self.state, self.records) = stands;
+                true
             }
             Err(error) => {
-                for why in &missing {
+                let failed = events.iter().filter_map(|event| match event {
+                    Event::DeliveryFailed { missing, .. } => Some(missing),
+                    _ => None,
+                });
+                for why in failed.flatten() {
                     tracing::error!("not delivered: {why}");
                 }
-                tracing::error!("the journal does not take it, so no report tells of it: {error}");
+                tracing::error!("the journal does not take how the delivery went, so no report tells of it: {error}");
+                false
             }
         }
-        true
     }
 
-    fn keep_comment(&self, forge: &Forge) {
-        let text = forge.comment(&self.report);
+    fn keep_comment(&self, forge: &Forge, report: &Report) {
+        let text = forge.comment(report);
         if let Err(error) = write_atomic(&self.dir.path().join("comment.md"), text.as_bytes()) {
             tracing::warn!("comment.md cannot be written: {error}");
         }
     }
 }
 
-/// Delivers what a session that has ended has to deliver; what was missing is tried anew.
+/// What a try at an ended session's delivery is about: all that is asked for and was not delivered before.
+pub fn wanted(context: &Context, args: &RunArgs, state: &State) -> Vec<Deliverable> {
+    let is_missing = |what: &Deliverable| state.undelivered.contains_key(what);
+    let is_unknown = is_missing(&Deliverable::Unknown);
+    let reports = outputs::asked(args).into_iter().map(|(_, format)| report_of(format));
+    let reports = reports.filter(|what| is_missing(what) || is_unknown);
+    let forge = forge_of(context, args).wanted().into_iter();
+    forge.filter(|what| is_missing(what) || !state.delivered.contains(what)).chain(reports).collect()
+}
+
+/// Delivers what a session that has ended has to deliver. What is missing and not asked for here stays missing.
 pub fn again(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -> Result<Verdict, CliError> {
     let branch = context.branch(args);
     let lock_path = store.lock_path(&branch)?;
     let _lock = BranchLock::take(&lock_path, &holder(id))?;
     let stored = session::read(store, id)?;
-    let is_missing = !stored.state.undelivered.is_empty();
-    let (state, records) =
-        if is_missing { add_record(&stored.dir, Event::DeliveryStarted)? } else { (stored.state, stored.records) };
+    let wanted = wanted(context, args, &stored.state);
+    let (state, records) = if wanted.is_empty() {
+        (stored.state, stored.records)
+    } else {
+        add_records(&stored.dir, vec![Event::DeliveryStarted { wanted }])?
+    };
     let forge = forge_of(context, args);
     let publisher = forge.publisher(&branch);
-    let Written { report, undelivered } = write(context, args, &stored.dir, &state, &records);
-    let verdict = state.end().map_or(Verdict::Internal, |(verdict, _)| verdict);
-    let delivery = Delivery { context, args, dir: &stored.dir, report, verdict };
-    Ok(delivery.make(undelivered, &forge, publisher))
+    let written = write(context, args, &stored.dir, &state, &records);
+    let delivery = Delivery { context, args, dir: &stored.dir, state, records };
+    Ok(delivery.make(missing_of(written), &forge, publisher))
+}
+
+/// The reports that are not where flags want them.
+pub fn missing_of(written: Written) -> Vec<Missing> {
+    written.undelivered.into_iter().map(|(format, why)| (report_of(format), why)).collect()
+}
+
+fn report_of(format: Format) -> Deliverable {
+    match format {
+        Format::Json => Deliverable::Json,
+        Format::Junit => Deliverable::Junit,
+        Format::Markdown => Deliverable::Markdown,
+        Format::Html => Deliverable::Html,
+        Format::Sarif => Deliverable::Sarif,
+    }
 }
 
 /// Tells the forge that the run broke off; its comment would say for ever that it goes on. The journal takes no more,
@@ -111,7 +192,7 @@ pub fn broke_off(forge: &Forge, publisher: Option<Publisher>, context: &Context,
     report.exit_code = Some(error.verdict.code());
     report.reason = format!("stopped: internal error: {}", output::clean(&error.message));
     let end = End::of_run(&report, error.verdict, &context.repo);
-    for why in forge.tell(&end, false, publisher, &Signals::new()) {
+    for (_, why) in forge.tell(&end, publisher, &Signals::new()) {
         tracing::error!("not delivered: {}", text::terminal_line(&why));
     }
 }
@@ -121,10 +202,13 @@ fn shown(why: &str) -> String {
     text::one_line(&text::terminal_line(&output::clean(why)), 500)
 }
 
-fn add_record(dir: &SessionDir, event: Event) -> Result<(State, Vec<Record>), DriverError> {
-    let (state, records) = driver::add_record(dir, event)?;
-    let last = records.last().map(|record| Console::new(true).lines(&state, record));
-    last.unwrap_or_default().iter().for_each(|line| output::log_line(line));
+fn add_records(dir: &SessionDir, events: Vec<Event>) -> Result<(State, Vec<Record>), DriverError> {
+    let new = events.len();
+    let (state, records) = driver::add_records(dir, events)?;
+    let mut console = Console::new(true);
+    for record in &records[records.len() - new..] {
+        console.lines(&state, record).iter().for_each(|line| output::log_line(line));
+    }
     Ok((state, records))
 }
 

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::CliError;
-use super::forge_words::{self, check_run, pull};
+use super::forge_words::{self, UNANSWERED, check_run, pull};
 use super::publisher::{Finale, Publisher, Text, Told};
 use super::signals::{STOP_PATIENCE, Signals};
 use super::teller::{Address, Request};
 use super::{ci, output};
 use crate::config::{self, Comment};
-use crate::core::{Commit, Verdict};
+use crate::core::{Commit, Deliverable, Verdict};
 use crate::forge::{Access, Ci, CiKind, Connection, Failure, ForgeKind, Posted, Remote, Site};
 use crate::git::{Authorization, GitError, PushError, Pushed, Repo, without_userinfo};
 use crate::report::{self, CommentContext, Report, comment_marker};
@@ -22,6 +22,9 @@ use crate::text;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the forge may take of `publish`, which does nothing else: a limit of a minute can be waited for.
 pub const PUBLISH_PATIENCE: Duration = Duration::from_mins(3);
+
+/// What was asked for and is not delivered, and why.
+pub type Missing = (Deliverable, String);
 
 /// What is wanted of the forge.
 #[derive(Clone, Copy, Debug)]
@@ -153,33 +156,76 @@ impl Forge {
         Publisher::start(address, self.request(branch), self.text(), comments)
     }
 
-    /// Says how it ended: opens the pull request, finishes the comment, makes the check; all within the time that the
-    /// end of a run has. `stands`: the result branch is at the remote. Returns what was asked for by name and could not
-    /// be done.
-    pub fn tell(&self, end: &End<'_>, stands: bool, publisher: Option<Publisher>, stop: &Signals) -> Vec<String> {
+    /// What a run is to deliver, as far as it counts.
+    pub fn wanted(&self) -> Vec<Deliverable> {
+        let all = [
+            (self.wish.push, Deliverable::Push),
+            (self.wish.open_pr, Deliverable::PullRequest),
+            (self.wish.comment_counts(), Deliverable::Comment),
+        ];
+        all.into_iter().filter_map(|(is_wished, what)| is_wished.then_some(what)).collect()
+    }
+
+    /// Pushes the result branch and opens its pull request, where that is wished. Returns what could not be done.
+    pub fn bring(&self, end: &End<'_>, publisher: Option<&mut Publisher>, stop: &Signals) -> Vec<Missing> {
+        match self.push(end, stop) {
+            Ok(true) if self.wish.open_pr => {
+                let why = self.open_pull(end, publisher, stop);
+                why.map(|why| (Deliverable::PullRequest, why)).into_iter().collect()
+            }
+            Ok(_) => Vec::new(),
+            Err(why) => {
+                let waits = "no pull request is opened: its branch is not at the remote".to_owned();
+                let waits = self.wish.open_pr.then_some((Deliverable::PullRequest, waits));
+                std::iter::once((Deliverable::Push, why)).chain(waits).collect()
+            }
+        }
+    }
+
+    /// Opens the pull request, or says why it cannot.
+    fn open_pull(&self, end: &End<'_>, publisher: Option<&mut Publisher>, stop: &Signals) -> Option<String> {
+        if let Err(why) = self.address() {
+            return Some(format!("the forge cannot be told: {why}"));
+        }
+        let Some(publisher) = publisher else { return Some("there can be no more threads".to_owned()) };
+        let body = self.comment(end.report);
+        let pull = pull(end.report, self.base(end.report), &body);
+        let finale = Finale { comment: None, pull: Some(pull), check: None, patience: end.patience };
+        let Some(told) = publisher.finish(finale, &|| stop.seen()) else { return Some(UNANSWERED.to_owned()) };
+        let opened = told.pull?;
+        forge_words::told("the pull request", opened.as_ref().map(|url| Some(url.as_str())), true)
+    }
+
+    /// Says how it ended: finishes the comment, makes the check; within what is left of the time that the end of a run
+    /// has. Returns what was asked for by name and could not be done.
+    pub fn tell(&self, end: &End<'_>, publisher: Option<Publisher>, stop: &Signals) -> Vec<Missing> {
+        let why = self.untold(end, publisher, stop);
+        why.into_iter().map(|why| (Deliverable::Comment, why)).collect()
+    }
+
+    fn untold(&self, end: &End<'_>, publisher: Option<Publisher>, stop: &Signals) -> Vec<String> {
         let is_stopped = end.is_stopped();
         let missing = self.address().err();
         let counts = self.wish.comment_counts() || (self.wish.only && self.wish.checks);
-        if let Some(why) = missing.filter(|_| counts || (self.wish.open_pr && stands)) {
+        if let Some(why) = missing.filter(|_| counts) {
             return vec![format!("the forge cannot be told: {why}")];
         }
-        let Some(publisher) = publisher else {
+        let Some(mut publisher) = publisher else {
             self.say_why_not();
             return Vec::new();
         };
         let text = self.comment(end.report);
-        let opens = self.wish.open_pr && stands && !is_stopped;
         let check = (self.wish.checks && !is_stopped).then(|| check_run(end.report, &self.ci, &text));
         if matches!(check, Some(None)) {
             output::log_line("[Maestro]   → No check run: the commit under review is not known");
         }
         let finale = Finale {
             comment: (self.wish.comment != Comment::Never).then(|| text.clone()),
-            pull: opens.then(|| pull(end.report, self.base(end.report), &text)),
+            pull: None,
             check: check.flatten(),
             patience: if is_stopped { STOP_PATIENCE } else { end.patience },
         };
-        self.say(publisher.finish(finale, &|| stop.seen()), opens)
+        self.say(publisher.finish(finale, &|| stop.seen()))
     }
 
     /// The branch that a pull request of ours goes into; none is the forge's default one. A report that somebody else
@@ -194,7 +240,7 @@ impl Forge {
 
     /// Pushes the result branch, where that is wished. True where it stands at the remote now, or was never to be pushed
     /// by us; why it does not, where it should.
-    pub fn push(&self, end: &End<'_>, stop: &Signals) -> Result<bool, String> {
+    fn push(&self, end: &End<'_>, stop: &Signals) -> Result<bool, String> {
         let result = &end.report.result;
         let branch = text::terminal_line(&result.branch);
         let commit = result.branch_commit.as_ref().filter(|_| result.moved && !end.is_stopped());
@@ -277,20 +323,15 @@ impl Forge {
     }
 
     /// Logs what came of it; returns what counts and did not come.
-    fn say(&self, told: Option<Told>, opens: bool) -> Vec<String> {
+    fn say(&self, told: Option<Told>) -> Vec<String> {
         let Some(told) = told else {
-            let why = "the forge did not answer in time; the comment lies beside the reports (comment.md)";
-            if self.wish.comment_counts() || opens || (self.wish.only && self.wish.checks) {
-                return vec![why.to_owned()];
+            if self.wish.comment_counts() || (self.wish.only && self.wish.checks) {
+                return vec![UNANSWERED.to_owned()];
             }
-            tracing::warn!("{why}");
+            tracing::warn!("{UNANSWERED}");
             return Vec::new();
         };
         let mut missing = Vec::new();
-        if let Some(pull) = &told.pull {
-            let url = pull.as_ref().map(|url| Some(url.as_str()));
-            missing.extend(forge_words::told("the pull request", url, true));
-        }
         if let Some(comment) = &told.comment {
             missing.extend(self.say_comment(comment));
         }

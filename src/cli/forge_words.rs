@@ -20,6 +20,9 @@ const MAX_PULL_TITLE: usize = 120;
 pub const NO_PULL_REQUEST: &str = "[Maestro]   → No comment: no open pull or merge request is known for this job's commit \
                                    or the result branch; --comment NUMBER names one";
 
+/// Where an answer is missing.
+pub const UNANSWERED: &str = "the forge did not answer in time; the comment lies beside the reports (comment.md)";
+
 /// The check run of a report. None where the commit under review is not known.
 pub fn check_run(report: &Report, ci: &Ci, comment: &str) -> Option<CheckRun> {
     let annotations = report.findings.iter().filter_map(annotation).take(MAX_ANNOTATIONS).collect();

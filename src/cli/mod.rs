@@ -63,6 +63,7 @@ use flags::{Cli, Command, RunArgs};
 /// Parses, runs, reports; returns the process's exit code.
 pub fn main() -> ExitCode {
     output::before_the_log(&ci::masks());
+    let redactor = secrets::redactor(&agents::Env::own(), None, None).map(output::keep_out);
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -76,7 +77,6 @@ pub fn main() -> ExitCode {
     };
     output::start_logging(&cli.global);
     let is_run = matches!(cli.command, None | Some(Command::Run(_) | Command::Resume(_) | Command::Publish(_)));
-    let redactor = secrets::redactor(&agents::Env::own(), None, None).map(output::keep_out);
     let verdict = redactor.and_then(|()| dispatch(cli)).unwrap_or_else(|error| {
         output::error(&error);
         error.verdict

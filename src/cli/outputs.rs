@@ -24,6 +24,16 @@ pub fn asked(args: &RunArgs) -> Vec<Asked> {
     flags(args).into_iter().filter_map(|(_, path, format)| Some((path.clone()?, format))).collect()
 }
 
+/// Makes the directories of the reports that a resume takes over, where it can: the rest is found out when they are
+/// written.
+pub fn make_places(args: &RunArgs) {
+    for (path, _) in asked(args) {
+        if let Err(error) = make_dir(dir_of(&path)) {
+            tracing::debug!("{}: {error}", path.display());
+        }
+    }
+}
+
 /// Report paths that cannot work, or would replace something, are refused before anything is spent.
 pub fn check(args: &RunArgs) -> Result<(), CliError> {
     let refused =

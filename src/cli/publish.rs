@@ -37,14 +37,13 @@ pub fn publish(global: &Global, args: &PublishArgs) -> Result<Verdict, CliError>
         check_branch(&report, args, repo.as_ref(), &forge.ci)?;
     }
     ci::hand_over_report(&args.report, &report);
-    let publisher = forge.publisher(&report.result.branch);
+    let mut publisher = forge.publisher(&report.result.branch);
     let verdict = verdict_of(&report);
     let end = End { report: &report, verdict, repo: repo.as_ref(), patience: PUBLISH_PATIENCE };
     let stop = Signals::new();
-    let pushed = forge.push(&end, &stop);
-    let untold = forge.tell(&end, *pushed.as_ref().unwrap_or(&false), publisher, &stop);
-    let missing: Vec<String> = pushed.err().into_iter().chain(untold).collect();
-    for why in &missing {
+    let mut missing = forge.bring(&end, publisher.as_mut(), &stop);
+    missing.extend(forge.tell(&end, publisher, &stop));
+    for (_, why) in &missing {
         tracing::error!("not delivered: {}", text::terminal_line(why));
     }
     Ok(if missing.is_empty() { Verdict::Passed } else { Verdict::Report })

@@ -69,6 +69,10 @@ pub struct Publisher {
     inbox: UnboundedSender<Message>,
     told: mpsc::Receiver<Told>,
     stopped: Arc<AtomicBool>,
+    /// When the end's time is over; none before the end has begun.
+    until: Option<std::time::Instant>,
+    /// There was no answer in time: what came of it is not known, so nothing more may be sent.
+    is_silent: bool,
 }
 
 /// What a thread works with.
@@ -96,15 +100,12 @@ impl Publisher {
             let Ok(runtime) = runtime else { return };
             let teller = Teller::new(address);
             let work = Work { teller, request, text, records: Vec::new(), is_live, is_stale: false };
-            if let Some(done) = runtime.block_on(work.run(messages, &seen)) {
-                // Whoever waited has given up, then.
-                let _ = tell.send(done);
-            }
+            runtime.block_on(work.run(messages, &tell, &seen));
             // A name that is still looked up must not hold us.
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("publisher".to_owned()).spawn(work).ok()?;
-        Some(Self { inbox, told, stopped })
+        Some(Self { inbox, told, stopped, until: None, is_silent: false })
     }
 
     /// What hands over records that are on disk.
@@ -116,41 +117,57 @@ impl Publisher {
         }
     }
 
-    /// Says what is to be said in the end, and waits for it. `stop` tells of a signal: from then on there is little
-    /// more time. None where the forge did not answer in time.
-    pub fn finish(self, finale: Finale, stop: &dyn Fn() -> bool) -> Option<Told> {
-        let mut until = std::time::Instant::now() + finale.patience;
+    /// Says something of what is to be said in the end, and waits for it; all of it shares the time of the first.
+    /// `stop` tells of a signal: from then on there is little more time. None where the forge did not answer in time.
+    pub fn finish(&mut self, finale: Finale, stop: &dyn Fn() -> bool) -> Option<Told> {
+        if self.is_silent {
+            return None;
+        }
+        let mut until = *self.until.get_or_insert_with(|| std::time::Instant::now() + finale.patience);
         let _ = self.inbox.send(Message::End(finale, Instant::from_std(until)));
         loop {
             if stop() && !self.stopped.swap(true, Ordering::Relaxed) {
                 until = until.min(std::time::Instant::now() + super::signals::STOP_PATIENCE);
+                self.until = Some(until);
             }
             match self.told.recv_timeout(SLICE) {
                 Ok(told) => return Some(told),
                 Err(RecvTimeoutError::Timeout) if std::time::Instant::now() < until + TELLING => {}
-                Err(_) => return None,
+                Err(_) => {
+                    self.is_silent = true;
+                    return None;
+                }
             }
         }
     }
 }
 
 impl Work {
-    async fn run(mut self, mut messages: UnboundedReceiver<Message>, stopped: &AtomicBool) -> Option<Told> {
+    /// Until whoever has more to say is gone, or an answer has not come in time.
+    async fn run(mut self, mut messages: UnboundedReceiver<Message>, tell: &mpsc::Sender<Told>, stopped: &AtomicBool) {
         let mut due = Instant::now();
         loop {
             tokio::select! {
-                message = messages.recv() => match message? {
-                    Message::Records(new) => self.take(new),
-                    Message::End(finale, until) => return Some(self.end(finale, until, stopped).await),
+                message = messages.recv() => match message {
+                    Some(Message::Records(new)) => self.take(new),
+                    Some(Message::End(finale, until)) => {
+                        let _ = tell.send(self.end(finale, until, stopped).await);
+                    }
+                    None => return,
                 },
                 () = sleep_until(due), if self.is_stale => {
                     self.is_stale = false;
                     let Some(text) = self.live_text() else { continue };
                     if let Some(met) = self.say(&text, &mut messages).await {
-                        return Some(match met {
-                            Met { finale, is_unanswered: true, .. } => unanswered(&finale),
+                        let told = match met {
+                            Met { finale, is_unanswered: true, .. } => {
+                                let _ = tell.send(unanswered(&finale));
+                                return;
+                            }
                             Met { finale, until, .. } => self.end(finale, until, stopped).await,
-                        });
+                        };
+                        let _ = tell.send(told);
+                        continue;
                     }
                     let silent = self.teller.silent_until();
                     due = silent.into_iter().fold(Instant::now() + BETWEEN, Instant::max);
@@ -205,6 +222,8 @@ impl Work {
     }
 
     async fn end(&mut self, finale: Finale, until: Instant, stopped: &AtomicBool) -> Told {
+        // From now on it is told how the run ended.
+        (self.is_live, self.is_stale) = (false, false);
         self.teller.forgive();
         let mut told = Told::default();
         if let Some(pull) = finale.pull {

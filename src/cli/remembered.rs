@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::context::settings_given;
 use super::error::CliError;
 use super::flags::RunArgs;
-use crate::core::{Given, SessionStarted};
+use crate::core::{Deliverable, Given, SessionStarted};
 
 /// A flag's place.
 enum Slot<'a> {
@@ -16,12 +16,18 @@ enum Slot<'a> {
 }
 
 /// The flags that are no settings, by their names: those that are kept, and so those that are taken over.
-fn slots(run: &mut RunArgs) -> [(&'static str, Slot<'_>); 4] {
+fn slots(run: &mut RunArgs) -> [(&'static str, Slot<'_>); 10] {
     [
         ("agent", Slot::Text(&mut run.agent)),
         ("model", Slot::Text(&mut run.model)),
         ("config", Slot::File(&mut run.config)),
         ("push", Slot::Switch(&mut run.forge.push)),
+        ("json", Slot::File(&mut run.json)),
+        ("junit", Slot::File(&mut run.junit)),
+        ("markdown", Slot::File(&mut run.markdown)),
+        ("html", Slot::File(&mut run.html)),
+        ("sarif", Slot::File(&mut run.sarif)),
+        ("dotenv", Slot::File(&mut run.dotenv)),
     ]
 }
 
@@ -47,14 +53,16 @@ impl Slot<'_> {
     }
 }
 
-/// What the next resume takes over: who works, and all settings in their order, those of earlier runs among them.
-pub fn given(args: &RunArgs) -> Result<Given, CliError> {
+/// What the next resume takes over: who works, what goes where, and all settings in their order, those of earlier runs
+/// among them.
+pub fn given(args: &RunArgs, wanted: Vec<Deliverable>) -> Result<Given, CliError> {
     let mut kept = args.clone();
     let flags = slots(&mut kept).into_iter().filter_map(|(name, slot)| Some((name.to_owned(), slot.value()?)));
     Ok(Given {
         agent_command: args.agent_cmd.clone(),
         flags: flags.collect(),
         set: settings_given(args)?.iter().map(|change| format!("{}={}", change.key, change.value)).collect(),
+        wanted,
     })
 }
 

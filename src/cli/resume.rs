@@ -1,10 +1,10 @@
 //! `resume`: go on with a session, refused where PRD, plan or configuration are no longer what it was made from.
 
-use super::context::{Context, check_isolation, hex_sha256};
+use super::context::{Context, check_isolation, hex_sha256, settings_given};
 use super::error::CliError;
-use super::flags::{Global, ResumeArgs};
+use super::flags::{Global, ResumeArgs, RunArgs};
 use super::{delivery, output, outputs, remembered, session, start};
-use crate::core::{SessionStarted, Verdict};
+use crate::core::{Deliverable, SessionStarted, Verdict};
 
 pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
     refuse_flags(args)?;
@@ -16,7 +16,13 @@ pub fn resume(global: &Global, args: &ResumeArgs) -> Result<Verdict, CliError> {
         let message = format!("session {} cannot go on: {end}", stored.id);
         return Err(CliError::setup(message).hint("start a new session with `maestro-ci --prd …`"));
     };
-    let run = remembered::as_it_was_started(&args.run, started, &repo.top);
+    refuse_masked(&args.run, started)?;
+    let mut run = remembered::as_it_was_started(&args.run, started, &repo.top);
+    outputs::make_places(&run);
+    // A later run may have asked for it.
+    let is_missing = |what| !goes_on && stored.state.undelivered.contains_key(&what);
+    run.forge.push |= is_missing(Deliverable::Push);
+    run.forge.open_pr |= is_missing(Deliverable::PullRequest);
     let context = Context::load(global, &run)?;
     if context.fingerprint() != started.fingerprint {
         return Err(what_differs(&context, started));
@@ -47,6 +53,22 @@ fn refuse_flags(args: &ResumeArgs) -> Result<(), CliError> {
     let variable = flag.to_ascii_uppercase().replace('-', "_");
     let message = format!("`resume` goes on with a session and takes no --{flag} (MAESTRO_CI_{variable})");
     Err(CliError::usage(message).hint(hint))
+}
+
+/// A flag that lost a secret in the journal would do something else now.
+fn refuse_masked(run: &RunArgs, started: &SessionStarted) -> Result<(), CliError> {
+    let names_agent = run.agent.is_some() || run.agent_cmd.is_some();
+    let (has_model, has_config) = (run.model.is_some(), run.config.is_some());
+    let flags = [("agent-cmd", names_agent), ("agent", names_agent), ("model", has_model), ("config", has_config)];
+    let flags = flags.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| format!("--{name}"));
+    let set = settings_given(run)?;
+    let given: Vec<String> = flags.chain(set.iter().map(|change| format!("--set {}=…", change.key))).collect();
+    let missing: Vec<String> = started.masked_flags().into_iter().filter(|flag| !given.contains(flag)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("session {} was started with a secret in a flag, which is not kept", started.session);
+    Err(CliError::setup(message).hint(format!("give this again: {}", missing.join(" "))))
 }
 
 fn what_differs(context: &Context, started: &SessionStarted) -> CliError {

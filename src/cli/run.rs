@@ -28,9 +28,11 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Verdict, CliError> {
     {
         let id = &stored.id;
         start::tidy_up(&context, &stored);
-        let what = match stored.state.undelivered.len() {
-            0 => "nothing to do (--fresh runs it again)",
-            _ => "what could not be delivered is tried again",
+        let is_delivered = stored.state.undelivered.is_empty();
+        let what = match (delivery::wanted(&context, args, &stored.state).is_empty(), is_delivered) {
+            (false, _) => "what is not delivered yet is delivered",
+            (true, true) => "nothing to do (--fresh runs it again)",
+            (true, false) => "what is not delivered is not asked for",
         };
         output::log_line(&format!("[Maestro] Session {id} passed and {branch} stands at its result; {what}"));
         return delivery::again(&context, args, &store, id);

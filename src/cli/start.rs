@@ -11,12 +11,12 @@ use super::flags::RunArgs;
 use super::publisher::Publisher;
 use super::remembered::given;
 use super::session::{self, Stored};
-use super::{history, output, outputs};
+use super::{ci, history, output, outputs};
 use crate::core::{
     AgentInfo, Commit, Given, JOURNAL_VERSION, PrdSummary, PriceList, RequirementSummary, SessionId, SessionStarted,
     State, Verdict,
 };
-use crate::driver::{Driven, Driver, Hired, Job, Told, World, WorldOptions, Written};
+use crate::driver::{Driven, Driver, Hired, Job, Told, World, WorldOptions};
 use crate::gateway;
 use crate::journal::{BranchLock, Journal, SessionDir, Store, make_dir};
 use crate::report::Console;
@@ -59,7 +59,7 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
     let _lock = BranchLock::take(&lock_path, &holder(&id))?;
     let branch_was = branch_is_free(context, branch)?;
     let root = work_dir(args, context, &id)?;
-    let Given { agent_command, flags, set } = given(args)?;
+    let Given { agent_command, flags, set, wanted } = given(args, delivery::forge_of(context, args).wanted())?;
     let started = SessionStarted {
         version: JOURNAL_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -78,6 +78,7 @@ pub fn fresh(context: &Context, args: &RunArgs, store: &Store, branch: &str) -> 
         agent_command,
         flags,
         set,
+        wanted,
         notes: context.notes.clone(),
     };
     let dir = store.create(&id)?;
@@ -115,7 +116,7 @@ pub fn go_on(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     let settings = Box::new(context.settings());
     let isolation = sandbox::in_force(crew.walled);
     let (agents, notes) = (crew.infos.clone(), context.notes.clone());
-    let given = Box::new(given(args)?);
+    let given = Box::new(given(args, delivery::forge_of(context, args).wanted())?);
     let job = Job::Resume { records: contents.records, settings, isolation, agents, notes, given };
     drive(context, args, Prepared { id: id.clone(), dir, journal, crew, root, base }, job)
 }
@@ -145,6 +146,8 @@ struct Prepared {
 fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Result<Verdict, CliError> {
     let Prepared { id, dir, journal, crew, root, base } = prepared;
     let session_dir = dir.clone();
+    // Also of a process that dies a job wants to keep what there is.
+    ci::put_session(&id, &dir);
     let workspaces = Workspaces::new(context.repo.clone(), id.clone(), root, base);
     let sandbox = &context.config.sandbox;
     let world = World::new(WorldOptions {
@@ -183,15 +186,15 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
             return Err(error);
         }
     };
-    let Driven { verdict, records, written: Written { report, undelivered } } = ended;
+    let Driven { state, records, written } = ended;
     if let Err(error) = history::keep(&session::store(&context.repo), &id, &records) {
         tracing::warn!("the history of decisions is not kept: {error}");
     }
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
     }
-    let delivery = Delivery { context, args, dir: &session_dir, report, verdict };
-    Ok(delivery.make(undelivered, &forge, publisher))
+    let delivery = Delivery { context, args, dir: &session_dir, state, records };
+    Ok(delivery.make(delivery::missing_of(written), &forge, publisher))
 }
 
 /// What no child has any business with: the checkout with its credentials and our state, and the runner's own files.

@@ -40,6 +40,7 @@ pub(super) fn first_problem(config: &Config) -> Option<Problem> {
         .or_else(|| globs("policy.allow", &config.policy.allow))
         .or_else(|| globs("policy.protect", &config.policy.protect))
         .or_else(|| variables("sandbox.env_pass", &config.sandbox.env_pass))
+        .or_else(|| variables("sandbox.not_secret", &config.sandbox.not_secret))
         .or_else(|| hosts(&config.sandbox.network))
         .or_else(|| config.validation.gates.iter().find_map(|(name, gate)| gate_problem(name, gate)))
 }

@@ -48,6 +48,7 @@ const WORKING: &[&str] = &[
     "policy.protect",
     "sandbox.require",
     "sandbox.env_pass",
+    "sandbox.not_secret",
     "sandbox.read",
     "sandbox.write",
     "logging",

@@ -202,7 +202,7 @@ policy: {allow: ["**"], test_removal: deny,
            "**/.opencode/**", "**/opencode.json*", "**/.cursor/**", "**/.agents/**", "**/AGENTS.md", "**/CLAUDE.md", "**/GEMINI.md"]}
 gateway: {enabled: true, upstream: {}, stall_seconds: 120}
 state: {remote: null}
-sandbox: {require: L1, network: inherit, env_pass: [], read: [], write: []}
+sandbox: {require: L1, network: inherit, env_pass: [], not_secret: [], read: [], write: []}
 forge: {comment: auto, checks: false, open_pr: false}
 logging: {level: info, include_rationale: true, log_to_file: true}
 "#;

@@ -344,6 +344,8 @@ pub struct Sandbox {
     pub network: Network,
     /// Environment variables children get besides the clean set.
     pub env_pass: Vec<String>,
+    /// Variables that hold no secret, whatever they are called.
+    pub not_secret: Vec<String>,
     /// Further paths children may read.
     pub read: Vec<String>,
     /// Further paths children may write.

@@ -74,6 +74,19 @@ impl Event {
         })
     }
 
+    /// True for what may be lost with the power: a stream on disk or the provider's own books still have it.
+    pub fn is_metering(&self) -> bool {
+        matches!(
+            self,
+            Self::UsageReported { .. }
+                | Self::CallWaits { .. }
+                | Self::CallStarted { .. }
+                | Self::CallRefused { .. }
+                | Self::CallEnded { .. }
+                | Self::Heartbeat
+        )
+    }
+
     /// Its name in the journal.
     pub fn name(&self) -> String {
         let value = serde_json::to_value(self).unwrap_or_default();
@@ -119,9 +132,8 @@ impl State {
             return Err("stands where a session does not begin or begins twice".to_owned());
         }
         match (&self.finished, event) {
-            (Some(_), Event::DeliveryStarted | Event::DeliveryFailed { .. }) => {}
-            (None, Event::DeliveryStarted | Event::DeliveryFailed { .. }) => {
-                return Err("comes before the end".to_owned());
+            (finished, Event::DeliveryStarted { .. } | Event::DeliveryFailed { .. } | Event::DeliveryEnded) => {
+                return if finished.is_some() { Ok(()) } else { Err("comes before the end".to_owned()) };
             }
             (Some((verdict, _)), Event::Resumed { .. }) if verdict.is_resumable() => {}
             (Some((verdict, _)), _) => return Err(format!("comes after the end ({verdict})")),
@@ -224,9 +236,10 @@ impl State {
                 self.tip = self.rolling_back.take();
             }
             Event::EffectBroken { key, broken } => self.break_effect(key, broken, closed, at),
-            Event::SessionFinished { verdict, reason } => self.finished = Some((*verdict, reason.clone())),
-            Event::DeliveryStarted => self.undelivered.clear(),
-            Event::DeliveryFailed { missing } => self.undelivered.extend(missing.iter().cloned()),
+            Event::SessionFinished { verdict, reason } => self.finish(*verdict, reason, at),
+            Event::DeliveryStarted { wanted } => self.start_delivery(wanted),
+            Event::DeliveryFailed { what, missing } => self.fail_delivery(*what, missing),
+            Event::DeliveryEnded => self.end_delivery(),
             Event::AttemptStopping { task, .. }
             | Event::CostUnknown { task, .. }
             | Event::RefusedTooOften { task, .. } => {

@@ -56,14 +56,14 @@ impl State {
         if self.rolling_back.is_none() && !self.rolled_back {
             self.stop = None;
         }
-        self.finished = None;
-        self.undelivered.clear();
+        self.forget_delivery();
         self.soft_passed = false;
         self.broken = None;
         if let Some(started) = &mut self.started {
             started.settings = (**settings).clone();
             if let Some(given) = given.as_deref().cloned() {
-                (started.agent_command, started.flags, started.set) = (given.agent_command, given.flags, given.set);
+                (started.agent_command, started.flags) = (given.agent_command, given.flags);
+                (started.set, started.wanted) = (given.set, given.wanted);
             }
             // A session is as well isolated as its worst part.
             if let Some(level) = isolation.as_deref().filter(|level| strength(level) < strength(&started.isolation)) {

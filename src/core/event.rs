@@ -14,7 +14,9 @@ use super::id::{Commit, GateName, TaskId};
 use super::outcome::{Broken, Capture, GateResult, Merge};
 use super::plan::Plan;
 use super::recovery::Strategy;
-use super::session::{AgentInfo, Given, Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting};
+use super::session::{
+    AgentInfo, Deliverable, Given, Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus, Waiting,
+};
 use super::settings::Settings;
 use super::time::At;
 use super::verdict::Verdict;
@@ -364,33 +366,28 @@ pub enum Event {
     /// Nothing happened for a while and something is under way: the session's clock goes on, also where its process
     /// is killed.
     Heartbeat,
-    /// The session is over; nothing follows but a resume, or what becomes of the delivery.
+    /// The session is over, and the delivery of what is wanted is open; nothing follows but a resume, or what becomes
+    /// of the delivery.
     SessionFinished {
         /// How.
         verdict: Verdict,
         /// Why, in one line.
         reason: String,
     },
-    /// What could not be delivered is tried again.
-    DeliveryStarted,
+    /// What is not delivered yet is tried.
+    DeliveryStarted {
+        /// What. None in journals of older versions: everything that was missing.
+        #[serde(default)]
+        wanted: Vec<Deliverable>,
+    },
     /// Something that was asked for besides the work could not be done: a report's file, a push, a comment.
     DeliveryFailed {
-        /// What and why, a line each; untrusted text.
+        /// What.
+        #[serde(default)]
+        what: Deliverable,
+        /// Why, a line each; untrusted text.
         missing: Vec<String>,
     },
-}
-
-impl Event {
-    /// True for what may be lost with the power: a stream on disk or the provider's own books still have it.
-    pub fn is_metering(&self) -> bool {
-        matches!(
-            self,
-            Self::UsageReported { .. }
-                | Self::CallWaits { .. }
-                | Self::CallStarted { .. }
-                | Self::CallRefused { .. }
-                | Self::CallEnded { .. }
-                | Self::Heartbeat
-        )
-    }
+    /// The delivery is over: what has not failed is delivered.
+    DeliveryEnded,
 }

@@ -11,6 +11,7 @@ pub mod call;
 pub mod calls;
 mod change;
 pub mod decision;
+mod delivery;
 pub mod effect;
 pub mod event;
 pub mod evidence;
@@ -57,13 +58,14 @@ pub use prd::{
 };
 pub use recovery::Strategy;
 pub use session::{
-    AgentApi, AgentInfo, Given, Phase, PrdSummary, PriceList, RequirementSummary, RoundPurpose, SessionStarted,
-    StopCause, TaskStatus, Waiting,
+    AgentApi, AgentInfo, Deliverable, Given, Phase, PrdSummary, PriceList, RequirementSummary, RoundPurpose,
+    SessionStarted, StopCause, TaskStatus, Waiting,
 };
 pub use settings::{
     CheckpointFrequency, GateKind, GateSpec, RecoverySettings, Settings, UnknownCost, UnverifiedMode, same_role,
 };
 pub use state::State;
 pub use step::step;
+pub use texts::MASK;
 pub use time::At;
 pub use verdict::Verdict;

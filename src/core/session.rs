@@ -141,6 +141,9 @@ pub struct SessionStarted {
     /// Settings of the run, `key=value`, for resume.
     #[serde(default)]
     pub set: Vec<String>,
+    /// What is to be delivered besides the work: its end opens this delivery.
+    #[serde(default)]
+    pub wanted: Vec<Deliverable>,
     /// Things the user should know before anything runs.
     pub notes: Vec<String>,
 }
@@ -154,6 +157,51 @@ pub struct Given {
     pub flags: BTreeMap<String, String>,
     /// Settings, `key=value`, in the order in which they were made; later ones win.
     pub set: Vec<String>,
+    /// What is to be delivered besides the work.
+    #[serde(default)]
+    pub wanted: Vec<Deliverable>,
+}
+
+/// What a run can have to deliver besides its work, in the order in which people are told of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deliverable {
+    /// A report that a flag asks for.
+    Json,
+    /// A report that a flag asks for.
+    Junit,
+    /// A report that a flag asks for.
+    Markdown,
+    /// A report that a flag asks for.
+    Html,
+    /// A report that a flag asks for.
+    Sarif,
+    /// The result branch at the remote.
+    Push,
+    /// The pull request for it.
+    PullRequest,
+    /// The comment on a pull request that was named.
+    Comment,
+    /// Journals of older versions do not say what it was.
+    #[default]
+    Unknown,
+}
+
+impl Deliverable {
+    /// Its name in sentences.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "the JSON report",
+            Self::Junit => "the JUnit report",
+            Self::Markdown => "the Markdown report",
+            Self::Html => "the HTML report",
+            Self::Sarif => "the SARIF report",
+            Self::Push => "the result branch",
+            Self::PullRequest => "the pull request",
+            Self::Comment => "the comment",
+            Self::Unknown => "something",
+        }
+    }
 }
 
 /// The phases of a run.

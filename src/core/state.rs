@@ -15,7 +15,7 @@ use super::outcome::{Broken, Capture, GateResult};
 use super::plan::{Plan, Task};
 use super::prd::Priority;
 use super::recovery::Strategy;
-use super::session::{Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus};
+use super::session::{Deliverable, Phase, RoundPurpose, SessionStarted, StopCause, TaskStatus};
 use super::settings::{GateSpec, Settings};
 use super::time::At;
 use super::verdict::Verdict;
@@ -299,8 +299,13 @@ pub struct State {
     pub stalled: bool,
     /// What the work came to; `end` has the delivery in it.
     pub finished: Option<(Verdict, String)>,
-    /// What could not be delivered at the latest try, a line each; untrusted text.
-    pub undelivered: Vec<String>,
+    /// When that was.
+    pub finished_at: Option<At>,
+    /// What is not delivered, with the reasons of the latest try, a line each; untrusted text. Without one its delivery
+    /// is open: under way, or its process died.
+    pub undelivered: BTreeMap<Deliverable, Vec<String>>,
+    /// What was delivered since the end.
+    pub delivered: BTreeSet<Deliverable>,
     /// How many successful tasks there are and how long they took in all, milliseconds: for estimates.
     pub(super) finished_tasks: (u64, u64),
     pub(super) running: usize,

@@ -1,6 +1,9 @@
 //! The texts in what reaches the core that somebody else wrote: agents, gates, PRDs, git, model servers, whoever gave
 //! the flags. One place to go through them before they are journaled. Names that decisions depend on (ids, branches,
-//! commits) and commands that are to be run are not among them.
+//! commits) and the rules, gates and their commands among them, are not among them. The flags that a resume takes over
+//! are: what was a secret in one has to be given again (`masked_flags`).
+
+use std::collections::BTreeMap;
 
 use super::agent::{AgentReport, Terminal};
 use super::effect::Input;
@@ -8,10 +11,27 @@ use super::outcome::{Broken, Capture, Ended, GateResult, Merge, Outcome};
 use super::plan::Plan;
 use super::session::{AgentInfo, Given, PrdSummary, SessionStarted};
 
+/// What stands in the place of a secret.
+pub const MASK: &str = "***";
+
 /// What is done to each text.
 type Each<'a> = &'a mut dyn FnMut(&mut String);
 
 impl Input {
+    /// Adds a note where a flag that the next resume is to take over has lost a secret.
+    pub fn note_masked(&mut self) {
+        let (flags, notes) = match self {
+            Self::Start(started, _) => (started.masked_flags(), &mut started.notes),
+            Self::Resumed { given: Some(given), notes, .. } => {
+                (masked_flags(given.agent_command.as_ref(), &given.flags, &given.set), notes)
+            }
+            _ => return,
+        };
+        if !flags.is_empty() {
+            notes.push(format!("a secret in a flag is not kept: `resume` needs it again: {}", flags.join(" ")));
+        }
+    }
+
     /// Goes through all its texts.
     pub fn each_text(&mut self, each: Each<'_>) {
         match self {
@@ -35,6 +55,24 @@ impl Input {
             Self::Usage { .. } | Self::Cancel { .. } | Self::Continue => {}
         }
     }
+}
+
+impl SessionStarted {
+    /// The flags that a resume cannot take over, since there was a secret in what they were given.
+    pub fn masked_flags(&self) -> Vec<String> {
+        masked_flags(self.agent_command.as_ref(), &self.flags, &self.set)
+    }
+}
+
+fn masked_flags(command: Option<&String>, flags: &BTreeMap<String, String>, set: &[String]) -> Vec<String> {
+    let is_masked = |text: &str| text.contains(MASK);
+    let command = command.filter(|text| is_masked(text)).map(|_| "--agent-cmd".to_owned());
+    let flags = flags.iter().filter(|(_, text)| is_masked(text)).map(|(name, _)| format!("--{name}"));
+    let set = set.iter().filter_map(|text| text.split_once('=')).filter(|(_, value)| is_masked(value));
+    let set = set.map(|(key, _)| format!("--set {key}=…"));
+    let mut all: Vec<String> = command.into_iter().chain(flags).chain(set).collect();
+    all.dedup();
+    all
 }
 
 impl GateResult {

@@ -1,5 +1,5 @@
 //! The verdict on a session: a function of its state, and of nothing that an agent wrote.
-//! `stopped` and `complete` judge the work when it ends; `State::end` adds what became of the delivery.
+//! `stopped` and `complete` judge the work when it ends; `State::end` (`delivery`) adds what became of the delivery.
 
 use super::evidence::{self, RequirementStatus};
 use super::id::TaskId;
@@ -20,18 +20,6 @@ pub(super) fn complete(state: &State) -> (Verdict, String) {
         n => format!("passed, {n} unverified"),
     };
     (Verdict::Passed, reason)
-}
-
-impl State {
-    /// How the session ended, with the reason in one line: what the work came to, and what could not be delivered.
-    pub fn end(&self) -> Option<(Verdict, String)> {
-        let (verdict, reason) = self.finished.clone()?;
-        if self.undelivered.is_empty() {
-            return Some((verdict, reason));
-        }
-        let missing = self.undelivered.join("; ");
-        Some((verdict.worse(Verdict::Report), format!("{reason}; not delivered: {missing}")))
-    }
 }
 
 /// Everything that stands against a pass.

@@ -202,7 +202,7 @@ fn gate_result(
     if result.ended == Ended::Lost {
         result.leaked_processes = result.leaked_processes.max(World::end_lost(&tree, &mark));
     }
-    result.each_text(&mut |text| redactor.clean(text));
+    result.each_text(&mut |text| redactor.clean_cut(text));
     write_atomic(&dir.join("result.json"), &serde_json::to_vec_pretty(&result).map_err(io::Error::from)?)?;
     world.options.workspaces.discard(&name)?;
     Ok(result)

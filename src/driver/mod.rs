@@ -18,14 +18,14 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub use delivery::add_record;
+pub use delivery::add_records;
 pub use scribe::{Asked, Written};
 pub use world::{Hired, World, WorldOptions};
 
 use crate::agent;
 use crate::core::{
     AgentInfo, At, Broken, Effect, EffectKey, Event, Given, Illegal, Input, LostEffect, Outcome, Plan, Record,
-    SessionStarted, Settings, State, Verdict, step,
+    SessionStarted, Settings, State, step,
 };
 use crate::git::patience;
 use crate::journal::{Journal, JournalError, SessionDir};
@@ -95,8 +95,8 @@ pub type Sink = Box<dyn FnMut(Told<'_>)>;
 
 /// A session that has been driven to an end.
 pub struct Driven {
-    /// How it ended.
-    pub verdict: Verdict,
+    /// Where it stands.
+    pub state: State,
     /// All its records.
     pub records: Vec<Record>,
     /// The last version of its reports.
@@ -176,7 +176,8 @@ impl Driver {
             scribe.end();
         }
         let written = self.desk.write(&self.state, &self.records, &|| false);
-        Ok(Driven { verdict: driven?, records: self.records, written })
+        driven?;
+        Ok(Driven { state: self.state, records: self.records, written })
     }
 
     fn first_input(&mut self, job: Job) -> Result<Input, DriverError> {
@@ -210,15 +211,15 @@ impl Driver {
         self.state.in_flight.iter().map(|key| LostEffect { key: key.clone(), usage: usage(key) }).collect()
     }
 
-    async fn drive(&mut self, first: Input) -> Result<Verdict, DriverError> {
+    async fn drive(&mut self, first: Input) -> Result<(), DriverError> {
         let (send, mut inputs) = unbounded_channel();
         let mut signals = Signals::new()?;
         self.world.open_gateway(&send)?;
         self.turn(vec![first], &send)?;
         let mut gives_up_at = None;
         loop {
-            if let Some((verdict, _)) = self.state.finished {
-                return Ok(verdict);
+            if self.state.finished.is_some() {
+                return Ok(());
             }
             let batch = tokio::select! {
                 signal = signals.next() => {
@@ -256,7 +257,10 @@ impl Driver {
         let mut effects = Vec::new();
         let first = self.records.len();
         for mut input in inputs {
-            input.each_text(&mut |text| self.world.options.redactor.clean(text));
+            let redactor = &self.world.options.redactor;
+            let is_given = matches!(input, Input::Start(..) | Input::Resumed { .. });
+            input.each_text(&mut |text| if is_given { redactor.clean_given(text) } else { redactor.clean_cut(text) });
+            input.note_masked();
             self.take_in(step(&self.state, at, input), at, &mut effects)?;
         }
         loop {

@@ -42,7 +42,7 @@ pub struct Written {
     /// What it was made of.
     pub report: Report,
     /// The reports that flags ask for and that are not where they should be, each with the reason, in words.
-    pub undelivered: Vec<String>,
+    pub undelivered: Vec<(Format, String)>,
 }
 
 impl Desk {
@@ -63,7 +63,7 @@ impl Desk {
     }
 
     /// What could not be delivered of it.
-    fn put(&self, name: &str, content: &Result<String, ReportError>) -> Vec<String> {
+    fn put(&self, name: &str, content: &Result<String, ReportError>) -> Vec<(Format, String)> {
         let write = |path: &Path| match content {
             Ok(content) => write_atomic(path, content.as_bytes()).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -74,7 +74,9 @@ impl Desk {
             tracing::warn!("{name} cannot be written: {error}");
         }
         let asked = self.asked.iter().filter(|(_, format)| format.file_name() == name);
-        let failed = |(path, _): &Asked| Some(format!("{} cannot be written: {}", path.display(), write(path).err()?));
+        let failed = |(path, format): &Asked| {
+            Some((*format, format!("{} cannot be written: {}", path.display(), write(path).err()?)))
+        };
         asked.filter_map(failed).collect()
     }
 }

@@ -42,7 +42,8 @@ impl Failure {
             _ if *limited => "the forge limits how much is asked of it; `maestro-ci publish` posts the report later",
             401 => "the token is not valid, or no longer",
             403 => {
-                "the token may not write here: the job needs `pull-requests: write` (or `checks`, `contents`); for a \
+                "the token may not write here: the job needs `pull-requests: write` (or `checks`, `contents`), and to \
+                 open one the setting \"Allow GitHub Actions to create and approve pull requests\"; for a \
                  fork's pull request, publish from a second job (`maestro-ci publish report.json`)"
             }
             404 => "it is not there, or the token may not see it",

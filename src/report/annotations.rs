@@ -16,11 +16,6 @@ pub fn annotations(report: &Report) -> Vec<String> {
     levels.into_iter().flat_map(|level| of_level(report, level)).collect()
 }
 
-/// That of the verdict, where it has one.
-pub fn verdict_annotation(report: &Report) -> Option<String> {
-    verdict(report).map(|(_, command)| command)
-}
-
 fn of_level(report: &Report, level: Level) -> Vec<String> {
     let found = report.findings.iter().filter(|f| f.level == level);
     let verdict = verdict(report).filter(|(of, _)| *of == level).map(|(_, command)| command);
@@ -42,7 +37,8 @@ fn verdict(report: &Report) -> Option<(Level, String)> {
         _ => Level::Error,
     };
     let title = format!("maestro-ci: {}", report.verdict);
-    let message = format!("{}: {}", report.headline(), report.reason);
+    let headline = report.headline();
+    let message = if report.reason == headline { headline } else { format!("{headline}: {}", report.reason) };
     let path = [("file", report.prd.path.as_str()), ("title", title.as_str())];
     Some((level, workflow_command(command(level), &path, &message)))
 }

@@ -155,7 +155,7 @@ fn timing(state: &State, records: &[Record]) -> Timing {
     Timing {
         started: rfc3339(started_ms),
         started_ms,
-        finished: state.finished.as_ref().map(|_| rfc3339(state.at.wall_ms)),
+        finished: state.finished_at.map(|at| rfc3339(at.wall_ms)),
         elapsed_ms: state.at.elapsed_ms,
         resumes: len32(records.iter().filter(|r| matches!(r.event, Event::Resumed { .. })).count()),
     }

@@ -101,8 +101,8 @@ impl Console {
             Event::RolledBack => vec![line(GOOD, "Rolled back")],
             Event::EffectBroken { key, broken } => vec![line(BAD, &format!("{key}: {}", broken.message))],
             Event::SessionFinished { verdict, reason } => finished(state, *verdict, reason, self.reports.as_deref()),
-            Event::DeliveryStarted => vec![line(STEP, "Trying again to deliver what is missing")],
-            Event::DeliveryFailed { missing } => {
+            Event::DeliveryStarted { .. } => vec![line(STEP, "Trying again to deliver what is missing")],
+            Event::DeliveryFailed { missing, .. } => {
                 missing.iter().map(|what| line(BAD, &format!("Not delivered: {what}"))).collect()
             }
             Event::WorkspaceReady { .. }
@@ -114,6 +114,7 @@ impl Console {
             | Event::IntegrationStarted { .. }
             | Event::GateStarted { .. }
             | Event::CheckpointStarted { .. }
+            | Event::DeliveryEnded
             | Event::Heartbeat => Vec::new(),
         }
     }

@@ -59,7 +59,8 @@ fn what_next(state: &State, verdict: Verdict, reports: Option<&str>) -> Option<S
         let stop = stopped_by(state);
         let command = resume_command(started.session.as_str(), &started.isolation, stop.as_ref());
         let not_before = not_before(state).map(|moment| format!(" (not before {moment} UTC)")).unwrap_or_default();
-        format!("go on: {command}{not_before}")
+        let again = started.masked_flags().iter().map(|flag| format!(" {flag}")).collect::<String>();
+        format!("go on: {command}{again}{not_before}")
     });
     let parts: Vec<String> = go_on.into_iter().chain(reports).collect();
     (!parts.is_empty()).then(|| top(&format!("{STEP} {}", parts.join(" · "))))

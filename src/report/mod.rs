@@ -48,7 +48,7 @@ mod totals;
 
 use crate::core::Illegal;
 
-pub use annotations::{annotations, verdict_annotation};
+pub use annotations::annotations;
 pub use comment::{CommentContext, comment};
 pub use console::{Console, execution_log};
 pub use derived::{Emit, each_file};

@@ -209,6 +209,7 @@ fn started() -> SessionStarted {
         agent_command: None,
         flags: std::collections::BTreeMap::new(),
         set: Vec::new(),
+        wanted: Vec::new(),
         notes: vec![HOSTILE.to_owned()],
     }
 }

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use super::lines::{Lines, MAX_LINE_BYTES};
-use super::spec::{LINE, Limits, Order, REPORT, Report, TERMINAL};
+use super::spec::{LINE, Limits, Order, READY, REPORT, Report, TERMINAL};
 use super::{survivors, tree};
 use crate::core::Ended;
 
@@ -95,7 +95,7 @@ impl Warden {
     /// Starts a warden with its order.
     ///
     /// # Errors
-    /// This binary cannot be started again, or a pipe cannot be made.
+    /// This binary cannot be started again, it ends or says nothing before it has its order, or a pipe cannot be made.
     pub fn start(order: &Order) -> io::Result<Self> {
         let (down_read, mut down_write) = io::pipe()?;
         let (up, up_write) = io::pipe()?;
@@ -117,12 +117,32 @@ impl Warden {
         let handle = survivors::start_known(|| expression.start())?;
         // duct keeps its copy of the write end as long as the expression lives; here it ends.
         drop(expression);
+        let stopper = Stopper::new(down_write.try_clone()?);
+        let mut warden = Self { handle, up, stopper, limits: order.limits.clone(), started: Instant::now() };
+        if let Err(error) = warden.take_order(order, &mut down_write) {
+            warden.end();
+            warden.wait_for_exit();
+            return Err(error);
+        }
+        Ok(warden)
+    }
+
+    /// Sends the order, once nobody else can read it on its way.
+    fn take_order(&mut self, order: &Order, down: &mut PipeWriter) -> io::Result<()> {
+        while !self.is_readable()? {
+            if self.started.elapsed() >= SLACK {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "a warden does not begin"));
+            }
+        }
+        let mut ready = [0];
+        self.up.read_exact(&mut ready)?;
+        if ready != [READY] {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let bytes = serde_json::to_vec(order)?;
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        down_write.write_all(&length.to_le_bytes())?;
-        down_write.write_all(&bytes)?;
-        let stopper = Stopper::new(down_write);
-        Ok(Self { handle, up, stopper, limits: order.limits.clone(), started: Instant::now() })
+        down.write_all(&length.to_le_bytes())?;
+        down.write_all(&bytes)
     }
 
     /// A handle that ends it.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::Ended;
 
-/// What a warden is to run, and within which limits. Sent as JSON on its standard input, after its length. After it,
+/// What a warden is to run, and within which limits. Sent as JSON on its standard input, after its length, once the
+/// warden has said `READY`: what lies in the pipe before can be read by whoever shares our user. After it,
 /// a `TERMINAL` byte says that the child's result is in; any other byte, and the end of the pipe, means stop.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -89,6 +90,8 @@ impl Report {
     }
 }
 
+/// Byte up, the first: nobody may look into the warden any more, the order can be sent.
+pub(super) const READY: u8 = b'h';
 /// First byte of an output line that a warden passes up.
 pub(super) const LINE: u8 = b'o';
 /// First byte of the report line.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::process::{Signal, getpid, set_child_subreaper};
 
 use super::child;
-use super::spec::{Order, REPORT, Report};
+use super::spec::{Order, READY, REPORT, Report};
 use super::stream::Up;
 use super::tree::{KILL_PATIENCE, Reaper};
 use super::watch::Watch;
@@ -42,6 +42,9 @@ fn run() -> io::Result<()> {
     // can see it, and a line of megabytes is written from where it lies.
     let mut orders = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut up = Up::with_capacity(UP_BYTES, File::from(io::stdout().as_fd().try_clone_to_owned()?));
+    // `main` has hardened this process before anything else.
+    up.write_all(&[READY])?;
+    up.flush()?;
     let order = read_order(&mut orders)?;
     let report = carry_out(&order, orders, &mut up);
     up.write_all(&[REPORT])?;

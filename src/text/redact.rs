@@ -6,51 +6,24 @@
 //! another way, or prints in pieces, is not found.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, BuildError};
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use super::shapes::{MIN_BYTES, secret_lines, shapes};
 use super::token;
-
-/// What stands in the place of a secret.
-const MASK: &[u8] = b"***";
-/// Shortest line that is taken for part of a secret, bytes: what is shorter would hide half of a log.
-const MIN_BYTES: usize = 8;
-/// A line of a longer secret that is a secret for sure, bytes; what is shorter may be anybody's (`"type": "account"`).
-const SURE_LINE_BYTES: usize = 20;
-/// Values that people give where none is wanted, long enough to be one.
-const COMMON: [&str; 12] = [
-    "00000000",
-    "12345678",
-    "changeme",
-    "disabled",
-    "dummy-key",
-    "localhost",
-    "maestro-ci",
-    "not-needed",
-    "password",
-    "placeholder",
-    "postgres",
-    "undefined",
-];
-/// `base64` of the command line breaks its lines here, characters.
-const BASE64_LINE: usize = 76;
-
-/// The lines of a secret that are looked for, each by itself.
-pub fn secret_lines(secret: &str) -> impl Iterator<Item = &str> {
-    secret.lines().map(str::trim).filter(|line| line.len() >= MIN_BYTES && !COMMON.contains(line))
-}
+use crate::core::MASK;
 
 /// How much is known of a secret that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Found {
+    /// It is a value that this process was given, or a line of one, that may as well be an ordinary word.
+    Maybe,
     /// It looks like one.
     Shape,
-    /// It is a value that this process was given.
+    /// It is a value that this process was given, beyond doubt.
     Value,
 }
 
@@ -59,15 +32,19 @@ pub enum Found {
 pub struct Redactor {
     /// First the beginnings of known tokens, then the shapes of the values.
     patterns: AhoCorasick,
-    /// Of each shape of a value: is it a secret for sure.
-    sure: Arc<[bool]>,
+    /// The shapes of the values in their order, each with what it means to find it.
+    shapes: Arc<[(String, Found)]>,
+    /// How shapes begin, `MIN_BYTES` of each.
+    heads: AhoCorasick,
     values: Arc<[String]>,
 }
 
 /// Where a secret stands.
 pub(super) struct Span {
     pub(super) place: Range<usize>,
-    found: Found,
+    pub(super) found: Found,
+    /// True for a token that the text ends in: it may go on.
+    pub(super) is_open: bool,
 }
 
 impl Redactor {
@@ -79,15 +56,17 @@ impl Redactor {
         let mut values: Vec<String> = values.into_iter().filter(|v| secret_lines(v).next().is_some()).collect();
         values.sort();
         values.dedup();
-        let shapes: BTreeMap<String, bool> =
-            values.iter().flat_map(|value| shapes(value)).fold(BTreeMap::new(), |mut all, (shape, sure)| {
-                *all.entry(shape).or_default() |= sure;
-                all
-            });
-        let patterns = token::BEGINNINGS.iter().copied().chain(shapes.keys().map(String::as_str));
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        for (shape, known) in values.iter().flat_map(|value| shapes(value)) {
+            let best = found.entry(shape).or_insert(known);
+            *best = (*best).max(known);
+        }
+        let patterns = token::BEGINNINGS.iter().copied().chain(found.keys().map(String::as_str));
+        let heads: BTreeSet<&[u8]> = found.keys().map(|shape| &shape.as_bytes()[..MIN_BYTES]).collect();
         Ok(Self {
             patterns: AhoCorasick::new(patterns)?,
-            sure: shapes.values().copied().collect(),
+            heads: AhoCorasick::new(heads)?,
+            shapes: found.into_iter().collect(),
             values: values.into(),
         })
     }
@@ -99,29 +78,36 @@ impl Redactor {
 
     /// The text without its secrets.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.bytes(text.as_bytes()) {
-            Cow::Borrowed(_) => Cow::Borrowed(text),
-            // A secret is whole characters, so what is left is as well.
-            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
-        }
+        masked(text, &self.spans(text.as_bytes()))
     }
 
-    /// Takes its secrets out of a text.
-    pub fn clean(&self, text: &mut String) {
-        if let Cow::Owned(clean) = self.text(text) {
-            *text = clean;
-        }
+    /// Takes its secrets out of a text that people gave: words that are no secret for sure stay, since much may depend
+    /// on them.
+    pub fn clean_given(&self, text: &mut String) {
+        put(text, &self.sure_spans(text.as_bytes()));
+    }
+
+    /// `clean_given` for bytes.
+    pub fn given<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        masked_bytes(bytes, &self.sure_spans(bytes))
+    }
+
+    /// Takes its secrets out of a text that somebody may have cut: at its end, the beginning of one as well.
+    pub fn clean_cut(&self, text: &mut String) {
+        let kept = text.trim_end_matches('…').as_bytes();
+        let mut spans = self.spans(kept);
+        spans.extend(self.begun(kept));
+        put(text, &joined(spans));
     }
 
     /// The bytes without their secrets.
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let spans = self.spans(bytes);
-        if spans.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned(without(bytes, &spans)) }
+        masked_bytes(bytes, &self.spans(bytes))
     }
 
-    /// The surest secret in a text, if there is any.
-    pub fn find(&self, bytes: &[u8]) -> Option<Found> {
-        self.spans(bytes).into_iter().map(|span| span.found).max()
+    /// The secrets in a text, in order.
+    pub fn found<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (Found, &'a [u8])> {
+        self.spans(bytes).into_iter().map(|span| (span.found, &bytes[span.place]))
     }
 
     /// Where secrets stand, in order, none touching another's inside.
@@ -132,16 +118,33 @@ impl Redactor {
         for hit in self.patterns.find_overlapping_iter(bytes) {
             let pattern = hit.pattern().as_usize();
             if let Some(shape) = pattern.checked_sub(known) {
-                let found = if self.sure[shape] { Found::Value } else { Found::Shape };
-                spans.push(Span { place: hit.range(), found });
+                spans.push(Span { place: hit.range(), found: self.shapes[shape].1, is_open: false });
             } else if hit.start() >= covered
-                && let Some(end) = token::end(pattern, bytes, hit.start())
+                && let Some(token::End { at: end, is_open }) = token::end(pattern, bytes, hit.start())
             {
                 covered = end;
-                spans.push(Span { place: hit.start()..end, found: Found::Shape });
+                spans.push(Span { place: hit.start()..end, found: Found::Shape, is_open });
             }
         }
         joined(spans)
+    }
+
+    fn sure_spans(&self, bytes: &[u8]) -> Vec<Span> {
+        let mut spans = self.spans(bytes);
+        spans.retain(|span| span.found > Found::Maybe);
+        spans
+    }
+
+    /// The beginning of a secret at the end of a text, the longest.
+    fn begun(&self, bytes: &[u8]) -> Option<Span> {
+        let from = bytes.len().saturating_sub(self.longest());
+        let is_begun = |at: &usize| {
+            let tail = &bytes[*at..];
+            let next = self.shapes.partition_point(|(shape, _)| shape.as_bytes() < tail);
+            self.shapes.get(next).is_some_and(|(shape, _)| shape.as_bytes().starts_with(tail))
+        };
+        let at = self.heads.find_overlapping_iter(&bytes[from..]).map(|hit| from + hit.start()).find(is_begun)?;
+        Some(Span { place: at..bytes.len(), found: Found::Maybe, is_open: true })
     }
 
     /// The longest pattern, bytes.
@@ -155,14 +158,34 @@ fn joined(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.place.start);
     spans.into_iter().fold(Vec::new(), |mut all, span| {
         match all.last_mut() {
-            Some(Span { place, found }) if span.place.start < place.end => {
+            Some(Span { place, found, is_open }) if span.place.start < place.end => {
                 place.end = place.end.max(span.place.end);
                 *found = (*found).max(span.found);
+                *is_open |= span.is_open;
             }
             _ => all.push(span),
         }
         all
     })
+}
+
+fn masked_bytes<'a>(bytes: &'a [u8], spans: &[Span]) -> Cow<'a, [u8]> {
+    if spans.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned(without(bytes, spans)) }
+}
+
+/// The text with a mask in the place of each span.
+fn masked<'a>(text: &'a str, spans: &[Span]) -> Cow<'a, str> {
+    match masked_bytes(text.as_bytes(), spans) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        // A secret is whole characters, so what is left is as well.
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+fn put(text: &mut String, spans: &[Span]) {
+    if let Cow::Owned(clean) = masked(text, spans) {
+        *text = clean;
+    }
 }
 
 /// The bytes with a mask in the place of each span.
@@ -171,65 +194,18 @@ pub(super) fn without(bytes: &[u8], spans: &[Span]) -> Vec<u8> {
     let mut from = 0;
     for Span { place, .. } in spans {
         out.extend_from_slice(&bytes[from..place.start]);
-        out.extend_from_slice(MASK);
+        out.extend_from_slice(MASK.as_bytes());
         from = place.end;
     }
     out.extend_from_slice(&bytes[from..]);
     out
 }
 
-/// Everything that a secret is looked for as, and whether that is the secret for sure.
-fn shapes(secret: &str) -> Vec<(String, bool)> {
-    let secret = secret.trim();
-    let is_one_line = !secret.contains('\n');
-    // The first and last line of a key in PEM are everybody's.
-    let lines = secret_lines(secret).filter(|line| !line.starts_with("-----"));
-    let is_sure = |line: &str| is_one_line || (line.len() >= SURE_LINE_BYTES && !line.contains(' '));
-    let mut all: Vec<(String, bool)> = lines.map(|line| (line.to_owned(), is_sure(line))).collect();
-    let whole = if is_one_line { all.clone() } else { vec![(secret.to_owned(), true)] };
-    for (whole, sure) in whole {
-        all.extend(encoded(&whole).into_iter().map(|shape| (shape, sure)));
-    }
-    // A line by itself may be quoted, too.
-    all.retain(|(shape, _)| shape.len() >= MIN_BYTES && !shape.contains('\n'));
-    all
-}
-
-/// A secret as JSON, XML, an address and base64 show it; some of them may be as it is.
-fn encoded(secret: &str) -> Vec<String> {
-    let json = |text: &str| {
-        let quoted = serde_json::Value::from(text).to_string();
-        quoted[1..quoted.len() - 1].to_owned()
-    };
-    let once = json(secret);
-    let percent = |is_upper: bool| {
-        let escape = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ if is_upper => format!("%{byte:02X}"),
-            _ => format!("%{byte:02x}"),
-        };
-        secret.bytes().map(escape).collect::<String>()
-    };
-    let xml = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let mut all = vec![json(&once), once.replace('/', "\\/"), once, percent(true), percent(false)];
-    all.extend([xml.replace('"', "&quot;"), xml]);
-    all.extend((0..3).flat_map(|before| base64_shapes(secret, before)));
-    all
-}
-
-/// What base64 makes of a secret that stands behind `before` bytes (modulo 3) of something else: the characters that
-/// depend on nothing else.
-fn base64_shapes(secret: &str, before: usize) -> Vec<String> {
-    let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(secret.bytes()).collect();
-    let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
-    let both = [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)];
-    let wrapped = both[0].as_bytes().chunks(BASE64_LINE).filter(|_| before == 0 && both[0].len() > BASE64_LINE);
-    let lines: Vec<String> = wrapped.map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    both.iter().filter_map(|text| text.get(own.clone())).map(str::to_owned).chain(lines).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
     use super::*;
 
     fn redactor(values: &[&str]) -> Redactor {
@@ -282,9 +258,34 @@ mod tests {
         }
         let long: String = (0..200).map(|n| char::from_digit(n * 7 % 36, 36).unwrap()).collect();
         let wrapped: Vec<u8> = STANDARD_NO_PAD.encode(&long).into_bytes();
-        for line in wrapped.chunks(BASE64_LINE) {
+        // The width of the command line's `base64`.
+        for line in wrapped.chunks(76) {
             check(&[&long], &String::from_utf8_lossy(line), "***");
         }
+    }
+
+    #[test]
+    fn a_word_that_people_give_stays_and_what_programs_print_of_it_does_not() {
+        let redactor = redactor(&["created_at", "s3cr3t-value"]);
+        let text = "order by created_at with s3cr3t-value";
+        let mut given = text.to_owned();
+        redactor.clean_given(&mut given);
+        assert_eq!(given, "order by created_at with ***");
+        assert_eq!(redactor.text(text), "order by *** with ***");
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_at_a_cut_is_masked() {
+        let check = |text: &str, expected: &str| {
+            let mut clean = text.to_owned();
+            redactor(&["s3cr3t-value-of-some-length"]).clean_cut(&mut clean);
+            assert_eq!(clean, expected, "{text}");
+        };
+        check("a s3cr3t-value-of-some-le", "a ***");
+        check("a s3cr3t-v…", "a ***…");
+        check("a s3cr3t-v b", "a s3cr3t-v b");
+        check("a s3cr3t-", "a s3cr3t-");
+        check("a s3cr3t-value-of-some-length", "a ***");
     }
 
     #[test]
@@ -301,11 +302,13 @@ mod tests {
         check(&[key], "a TUlJRXZRSUJBREFOQmdr b", "a *** b");
         check(&[key], "-----BEGIN K----- short", "-----BEGIN K----- short");
         check(&["true", "password", "maestro-ci"], "true password maestro-ci", "true password maestro-ci");
-        let redactor = redactor(&[key, "one-line-value"]);
-        assert_eq!(redactor.find(b"x TUlJRXZRSUJBREFOQmdr"), Some(Found::Value));
-        assert_eq!(redactor.find(b"x { \"type\": 1 }"), Some(Found::Shape));
-        assert_eq!(redactor.find(b"x one-line-value"), Some(Found::Value));
-        assert_eq!(redactor.find(b"x"), None);
+        let redactor = redactor(&[key, "0ne-line-value", "created_at"]);
+        let find = |text: &str| redactor.found(text.as_bytes()).map(|(found, _)| found).max();
+        assert_eq!(find("x TUlJRXZRSUJBREFOQmdr"), Some(Found::Value));
+        assert_eq!(find("x { \"type\": 1 }"), Some(Found::Maybe));
+        assert_eq!(find("x 0ne-line-value created_at"), Some(Found::Value));
+        assert_eq!(find("x created_at"), Some(Found::Maybe));
+        assert_eq!(find("x"), None);
         let quoted = serde_json::to_string(key.trim()).unwrap();
         check(&[key], &quoted, "\"***\"");
     }

@@ -3,12 +3,12 @@
 
 use memchr::memrchr;
 
-use super::redact::{Redactor, without};
+use super::redact::{Redactor, Span, without};
 
 /// Most that is held back of a line without an end, bytes.
 const MAX_HELD: usize = 64 << 10;
-/// Most that is held back of a key without an end, bytes.
-const MAX_KEY: usize = 8 << 10;
+/// What is kept of such a line, bytes: more than a token is long. A key without an end is held up to twice of that.
+const KEEP: usize = 8 << 10;
 
 /// A stream on its way.
 pub struct RedactedStream {
@@ -21,7 +21,7 @@ pub struct RedactedStream {
 impl RedactedStream {
     /// A stream that loses what this one finds.
     pub fn new(redactor: Redactor) -> Self {
-        let keep = redactor.longest().max(1024);
+        let keep = redactor.longest().max(KEEP);
         Self { redactor, held: Vec::new(), keep }
     }
 
@@ -50,9 +50,10 @@ impl RedactedStream {
     /// Lets the first bytes go. A secret that the cut would go through, or that may go on behind it, stays whole.
     fn let_go(&mut self, up_to: usize) -> Vec<u8> {
         let mut spans = self.redactor.spans(&self.held);
-        let open = spans.iter().find(|span| span.place.start < up_to && up_to <= span.place.end);
+        let goes_on = |span: &&Span| span.place.start < up_to && (up_to <= span.place.end || span.is_open);
+        let open = spans.iter().find(goes_on);
         let cut = match open.map(|span| span.place.clone()) {
-            Some(place) if self.held.len() - place.start <= MAX_KEY.max(2 * self.keep) => place.start,
+            Some(place) if self.held.len() - place.start <= 2 * self.keep => place.start,
             Some(place) => place.end,
             None => up_to,
         };
@@ -91,6 +92,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_printed_line_by_line_is_found() {
+        for text in [
+            "    -----BEGIN PRIVATE KEY-----\n    MIIE\n    AbCd=\n    -----END PRIVATE KEY-----\n",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIE\n-----END RSA PRIVATE KEY-----\n",
+        ] {
+            let mut stream = stream();
+            let mut out: Vec<u8> = text.split_inclusive('\n').flat_map(|line| stream.feed(line.as_bytes())).collect();
+            out.extend(stream.feed(b"{\"a\":1}\n"));
+            assert_eq!(String::from_utf8(out).unwrap().trim_start(), "***\n{\"a\":1}\n");
+        }
+        let mut stream = stream();
+        stream.feed(b"-----BEGIN PRIVATE KEY-----\nMIIE\n");
+        assert_eq!(stream.feed(b"{\"a\":1}\n"), b"***\n{\"a\":1}\n");
+    }
+
+    #[test]
+    fn a_long_token_in_a_long_line_is_found_wherever_the_line_is_cut() {
+        let token = format!("eyJhbGciOiJSUzI1NiJ9.eyJ{}.{}", "Q1w2".repeat(700), "a1B2".repeat(85));
+        let text = format!("{} {token} ", "x".repeat(500)).repeat(60);
+        for size in [1000, 65_536] {
+            assert_eq!(fed(&text, size), format!("{} *** ", "x".repeat(500)).repeat(60), "in pieces of {size}");
+        }
+    }
+
+    #[test]
     fn whole_lines_go_on_at_once() {
         let mut stream = stream();
         assert_eq!(stream.feed(b"{\"a\":1}\n{\"b"), b"{\"a\":1}\n");
@@ -108,7 +134,7 @@ mod tests {
         let mut stream = stream();
         for piece in std::iter::once("-----BEGIN PRIVATE KEY-----\n").chain(std::iter::repeat_n("AbCd\n", 10_000)) {
             stream.feed(piece.as_bytes());
-            assert!(stream.held.len() <= MAX_KEY + 64, "{}", stream.held.len());
+            assert!(stream.held.len() <= 2 * KEEP + 64, "{}", stream.held.len());
         }
     }
 }

@@ -5,7 +5,7 @@
 //! values `:` and `,` as well. A message is cut by the runner at 4096 characters; cut here, the cut says so.
 
 use super::clip::clip;
-use super::redact::secret_lines;
+use super::shapes::secret_lines;
 use super::terminal::{break_commands, with_second_sign};
 use super::untrusted::clean_lines;
 

@@ -6,9 +6,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
-use super::{WorkspaceError, Workspaces, io_at, leaks};
+use super::leaks::Leaks;
+use super::{WorkspaceError, Workspaces, io_at};
 use crate::core::{Capture, Commit, FileChange};
 use crate::git::{GitError, Output};
 use crate::journal::write_atomic;
@@ -18,6 +20,10 @@ use crate::text::Redactor;
 const LISTED_FILES: usize = 1000;
 /// A patch larger than this is cut.
 const MAX_PATCH_BYTES: usize = 4 << 20;
+/// Binary files that are searched for secrets.
+const MAX_BINARIES: usize = 1000;
+/// Longest binary file that is searched for secrets, bytes.
+const MAX_BINARY_BYTES: usize = 1 << 20;
 
 /// What to capture, and how to name it.
 pub struct CaptureRequest<'a> {
@@ -77,9 +83,10 @@ impl Workspaces {
             return Ok(Capture::default());
         }
         let commit = self.commit_tree(&tree, request.onto, request.message, None)?;
-        let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", request.onto.as_str(), commit.as_str()];
-        let patch = self.store().checked(&args, Vec::new())?.stdout;
-        let secrets = leaks::of_patch(request.redactor, &patch);
+        let patch = self.patch(request.onto, &commit, &[])?;
+        let binaries = self.binaries_as_text(request.onto, &commit, &files)?;
+        let in_base = |secret: &[u8]| self.holds(request.onto, secret);
+        let secrets = Leaks::new(request.redactor, &in_base).of(&files, &[&patch, &binaries]);
         let patch_sha256 = keep_patch(request, &patch);
         let violation = (request.policy)(&files);
         let file_count = files.len() as u64;
@@ -87,6 +94,39 @@ impl Workspaces {
         files.truncate(LISTED_FILES);
         let commit = Some(commit);
         Ok(Capture { commit, files, file_count, changed_lines, rejected, violation, secrets, patch_sha256 })
+    }
+
+    /// The patch between two commits, of these paths or of all.
+    fn patch(&self, from: &Commit, to: &Commit, more: &[&str]) -> Result<Vec<u8>, WorkspaceError> {
+        let args = ["diff-tree", "-p", "--no-ext-diff", "--no-textconv", from.as_str(), to.as_str()];
+        Ok(self.store().checked(&[&args, more].concat(), Vec::new())?.stdout)
+    }
+
+    /// The patch of files whose lines the usual one leaves out: one byte, or an attribute, makes a file binary. Large
+    /// ones are left out here, too: they are data.
+    fn binaries_as_text(&self, from: &Commit, to: &Commit, files: &[FileChange]) -> Result<Vec<u8>, WorkspaceError> {
+        let is_binary = |file: &&FileChange| file.status != 'D' && file.added == 0 && file.removed == 0;
+        let paths: Vec<&str> = files.iter().filter(is_binary).take(MAX_BINARIES).map(|file| &*file.path).collect();
+        let objects: String = paths.iter().map(|path| format!("{to}:{path}\0")).collect();
+        let sizes = self.store().checked(&["cat-file", "--batch-check=%(objectsize)", "-z"], objects.into_bytes())?;
+        let sizes = String::from_utf8_lossy(&sizes.stdout);
+        let is_small = |size: &str| size.parse::<usize>().is_ok_and(|bytes| bytes <= MAX_BINARY_BYTES);
+        let small = paths.iter().zip(sizes.lines()).filter(|(_, size)| is_small(size));
+        let small: Vec<String> = small.map(|(path, _)| format!(":(literal){path}")).collect();
+        if small.is_empty() {
+            return Ok(Vec::new());
+        }
+        let more = ["--text", "--"].into_iter().chain(small.iter().map(String::as_str));
+        self.patch(from, to, &more.collect::<Vec<_>>())
+    }
+
+    /// True where a file or a name of a commit holds a text. The text goes over a pipe: all can see arguments.
+    fn holds(&self, commit: &Commit, text: &[u8]) -> bool {
+        let found = |args: &[&str], stdin: &[u8]| self.store().output(args, stdin.to_vec()).ok();
+        let grep = ["grep", "-q", "--fixed-strings", "--text", "-f", "-", commit.as_str()];
+        let names = || found(&["ls-tree", "-r", "-z", "--name-only", commit.as_str()], b"");
+        found(&grep, text).is_some_and(|output| output.code == 0)
+            || names().is_some_and(|output| memmem::find(&output.stdout, text).is_some())
     }
 
     /// True where git failed for reasons that no agent can make: it was ended, the disk is full, or somebody holds our
@@ -126,7 +166,7 @@ impl Workspaces {
 
 /// Writes the patch without its secrets; returns the hash by which reports know it.
 fn keep_patch(request: &CaptureRequest<'_>, patch: &[u8]) -> Option<String> {
-    let clean = request.redactor.bytes(patch);
+    let clean = request.redactor.given(patch);
     let kept = &clean[..clean.len().min(MAX_PATCH_BYTES)];
     // It is for readers; an agent that locked its directory must not end the run with that.
     if let Err(error) = write_atomic(request.patch, kept) {

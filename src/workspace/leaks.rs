@@ -1,42 +1,75 @@
-//! Secrets in what an attempt adds. A patch flows in; the lines that hold one flow out. Of a line only its
-//! place is told.
+//! Secrets in what an attempt adds. Changed files and their patch flow in; the lines that hold one flow out. Of a line
+//! only its place is told.
 
-use crate::core::LeakedLine;
+use std::collections::BTreeMap;
+
+use crate::core::{FileChange, LeakedLine};
 use crate::text::{Found, Redactor};
 
 /// Lines that are listed. Those with a value that is known come first.
 const LISTED_LINES: usize = 100;
 
-/// The added lines of a patch that hold secrets.
-pub(super) fn of_patch(redactor: &Redactor, patch: &[u8]) -> Vec<LeakedLine> {
-    // Most patches hold none at all.
-    if redactor.find(patch).is_none() {
-        return Vec::new();
+/// Finds secrets in changes.
+pub(super) struct Leaks<'a> {
+    redactor: &'a Redactor,
+    /// Is a text in the base already: it is no secret that the change gives away.
+    in_base: &'a dyn Fn(&[u8]) -> bool,
+    asked: BTreeMap<Vec<u8>, bool>,
+}
+
+impl<'a> Leaks<'a> {
+    pub(super) fn new(redactor: &'a Redactor, in_base: &'a dyn Fn(&[u8]) -> bool) -> Self {
+        Self { redactor, in_base, asked: BTreeMap::new() }
     }
-    let (mut file, mut line, mut left) = (String::new(), 0_u32, Hunk::default());
-    let mut found = Vec::new();
-    for text in patch.split(|byte| *byte == b'\n') {
-        if left.is_over() {
-            match text {
-                [b'+', b'+', b'+', b' ', name @ ..] => file = path_of(name),
-                [b'@', b'@', ..] => (line, left) = hunk(text),
-                _ => {}
+
+    /// The new names and the added lines of patches that hold secrets. A name counts as the first line of its file.
+    pub(super) fn of(mut self, files: &[FileChange], patches: &[&[u8]]) -> Vec<LeakedLine> {
+        let mut found = Vec::new();
+        for file in files.iter().filter(|file| file.status == 'A') {
+            found.extend(self.at(&file.path, 1, file.path.as_bytes()));
+        }
+        for patch in patches {
+            // Most patches hold none at all.
+            if self.redactor.found(patch).next().is_some() {
+                self.of_patch(patch, &mut found);
             }
-            continue;
         }
-        left.take(text.first());
-        if let [b'+', added @ ..] = text
-            && let Some(kind) = redactor.find(added)
-        {
-            found.push(LeakedLine { path: file.clone(), line, known: kind == Found::Value });
-        }
-        if matches!(text.first(), Some(b'+' | b' ') | None) {
-            line = line.saturating_add(1);
+        found.sort_by_key(|line| !line.known);
+        found.truncate(LISTED_LINES);
+        found
+    }
+
+    fn of_patch(&mut self, patch: &[u8], found: &mut Vec<LeakedLine>) {
+        let (mut file, mut line, mut left) = (String::new(), 0_u32, Hunk::default());
+        for text in patch.split(|byte| *byte == b'\n') {
+            if left.is_over() {
+                match text {
+                    [b'+', b'+', b'+', b' ', name @ ..] => file = path_of(name),
+                    [b'@', b'@', ..] => (line, left) = hunk(text),
+                    _ => {}
+                }
+                continue;
+            }
+            left.take(text.first());
+            if let [b'+', added @ ..] = text {
+                found.extend(self.at(&file, line, added));
+            }
+            if matches!(text.first(), Some(b'+' | b' ') | None) {
+                line = line.saturating_add(1);
+            }
         }
     }
-    found.sort_by_key(|line| !line.known);
-    found.truncate(LISTED_LINES);
-    found
+
+    /// What there is to say of a line. Words that may mean something else are none, nor is what the base holds.
+    fn at(&mut self, path: &str, line: u32, text: &[u8]) -> Option<LeakedLine> {
+        let secrets = self.redactor.found(text).filter(|(found, secret)| match found {
+            Found::Maybe => false,
+            Found::Shape => true,
+            Found::Value => !*self.asked.entry(secret.to_vec()).or_insert_with(|| (self.in_base)(secret)),
+        });
+        let surest = secrets.map(|(found, _)| found).max()?;
+        Some(LeakedLine { path: path.to_owned(), line, known: surest == Found::Value })
+    }
 }
 
 /// Lines of a hunk that are still to come.
@@ -89,7 +122,7 @@ mod tests {
 
     fn check(patch: &str, expected: &[(&str, u32, bool)]) {
         let redactor = Redactor::new([SECRET.to_owned()]).unwrap();
-        let found = of_patch(&redactor, patch.as_bytes());
+        let found = Leaks::new(&redactor, &|_| false).of(&[], &[patch.as_bytes()]);
         let found: Vec<(&str, u32, bool)> = found.iter().map(|l| (l.path.as_str(), l.line, l.known)).collect();
         assert_eq!(found, expected, "{patch}");
     }
@@ -116,5 +149,15 @@ mod tests {
         let token = format!("ghp_{}", "a1".repeat(18));
         let patch = format!("+++ b/x\n@@ -0,0 +1,2 @@\n+{token}\n+s3cr3t-value\n");
         check(&patch, &[("x", 2, true), ("x", 1, false)]);
+    }
+
+    #[test]
+    fn a_secret_in_a_new_name_counts_and_one_that_the_base_holds_does_not() {
+        let redactor = Redactor::new([SECRET.to_owned(), "created_at".to_owned()]).unwrap();
+        let file = |path: &str, status| FileChange { path: path.to_owned(), status, added: 0, removed: 0 };
+        let files = [file("a/s3cr3t-value", 'A'), file("b/s3cr3t-value", 'D'), file("created_at", 'A')];
+        let found = |is_in_base: bool| Leaks::new(&redactor, &|_| is_in_base).of(&files, &[]);
+        assert_eq!(found(false), [LeakedLine { path: "a/s3cr3t-value".to_owned(), line: 1, known: true }]);
+        assert_eq!(found(true), []);
     }
 }

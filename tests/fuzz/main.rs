@@ -17,6 +17,7 @@ mod runner_page;
 mod shared;
 mod strings;
 mod terminal;
+mod title;
 mod workflow;
 mod xml;
 
@@ -82,6 +83,11 @@ fn json_holds_the_same_value_and_no_control_character() {
 #[test]
 fn markdown_shows_the_same_words_and_does_nothing() {
     fuzz("markdown", markdown::check);
+}
+
+#[test]
+fn a_title_shows_the_same_words_and_does_nothing() {
+    fuzz("title", title::check);
 }
 
 #[test]

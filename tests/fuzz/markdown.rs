@@ -80,7 +80,7 @@ fn read(page: &str) -> Result<(String, String), String> {
 }
 
 /// True for what GitHub or GitLab turn into a mention, a reference, a link or a command.
-fn acts(text: &str) -> bool {
+pub fn acts(text: &str) -> bool {
     let lower = text.to_lowercase();
     let before =
         |sign: char, is: fn(char) -> bool| lower.match_indices(sign).any(|(at, _)| lower[at + 1..].starts_with(is));

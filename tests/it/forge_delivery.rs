@@ -65,7 +65,11 @@ fn what_is_not_delivered_stands_in_every_report_and_the_same_command_delivers_it
     let run = job.run(WORKS, &strs(&flags)).exits(8).says("Not delivered: maestro/feature cannot be pushed");
     check_all_agree(&job, &run, "report", "protected by the house");
     assert!(heading(&job.one_comment().body).contains("**report**"), "{}", job.one_comment().body);
-    assert!(job.text("summary").contains("**report**: passed"), "{}", job.text("summary"));
+    let summary = job.text("summary");
+    assert!(summary.lines().next().unwrap().contains("**report**") && !summary.contains("**passed**"), "{summary}");
+    assert_eq!(summary.lines().filter(|line| line.starts_with("# ")).count(), 1, "{summary}");
+    let annotated = |run: &Run, verdict| run.stderr.matches(&format!("title=maestro-ci%3A {verdict}::")).count();
+    assert_eq!((annotated(&run, "report"), annotated(&run, "passed")), (1, 0), "{}", run.stderr);
     let status = job.env.run(&["status"]).exits(0).stdout;
     assert!(status.contains("protected by the house"), "{status}");
     // It still fails: that is said once, not twice.
@@ -141,6 +145,125 @@ fn a_failed_run_stays_failed_and_says_what_is_not_delivered() {
     job.env.check_run(&run);
     let reason = job.env.report()["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("1 of 1 tasks failed") && reason.contains("not delivered: the comment"), "{reason}");
+    // The same command would start anew; what is missing can be delivered without that.
+    run.says("To deliver what is missing: maestro-ci resume");
+    job.forge.server.heal();
+    job.command(&["resume"]).exits(1);
+    assert!(!job.env.report()["reason"].as_str().unwrap().contains("not delivered"), "{}", job.talk());
+    assert!(heading(&job.one_comment().body).contains("**failed**"));
+}
+
+#[test]
+fn a_report_stays_missing_until_it_is_where_its_flag_wants_it() {
+    let job = Job::new();
+    let place = job.env.path("reports");
+    fs::create_dir(&place).unwrap();
+    let asked = place.join("junit.xml").display().to_string();
+    let agent = format!("{WORKS}; rm -rf {0}; touch {0}", place.display());
+    job.run(&agent, &["--junit", &asked]).exits(8);
+    // Neither a resume, which has no flag of its own, nor a run without the flag takes it for delivered.
+    job.command(&["resume"]).exits(8).says("junit.xml cannot be written");
+    job.run(&agent, &[]).exits(8).says("what is not delivered is not asked for");
+    fs::remove_file(&place).unwrap();
+    job.command(&["resume"]).exits(0);
+    assert!(fs::metadata(&asked).unwrap().len() > 0);
+    assert_eq!(job.env.report()["verdict"], "passed");
+}
+
+#[test]
+fn a_push_that_failed_stays_missing_in_a_run_that_does_not_push() {
+    let (job, remote, hook, flags) = refusing();
+    job.run(WORKS, &strs(&flags)).exits(8);
+    fs::remove_file(hook).unwrap();
+    job.run(WORKS, &[]).exits(8);
+    assert_eq!((branch_at(&remote, BRANCH), &job.env.report()["verdict"]), (None, &Value::from("report")));
+    job.command(&["resume"]).exits(0);
+    assert_eq!(branch_at(&remote, BRANCH), Some(job.env.git(&["rev-parse", BRANCH])));
+}
+
+/// The conclusion of the newest check.
+fn newest_check(job: &Job) -> Value {
+    let state = job.forge.state();
+    state.checks.iter().max_by_key(|check| check.id).unwrap().document["conclusion"].clone()
+}
+
+#[test]
+fn a_pull_request_that_is_refused_makes_comment_and_check_red() {
+    let (job, remote) = job();
+    job.forge.server.on("POST", "/pulls", usize::MAX, Fault::error(403, "GitHub Actions is not permitted to create"));
+    let run = job.run(WORKS, &["--open-pr", "--checks"]).exits(8).says("create and approve pull requests");
+    job.env.check_run(&run);
+    assert!(branch_at(&remote, BRANCH).is_some());
+    let body = job.one_comment().body;
+    assert!(heading(&body).contains("**report**") && body.contains("the pull request cannot be written"), "{body}");
+    assert_eq!(newest_check(&job), "failure");
+    assert_eq!(fs::read_to_string(job.env.session_dir().join("comment.md")).unwrap(), body);
+    job.forge.server.heal();
+    job.command(&["resume"]).exits(0);
+    assert!(heading(&job.one_comment().body).contains("**passed**"));
+    assert_eq!(newest_check(&job), "success");
+}
+
+#[test]
+fn a_check_that_was_red_in_between_does_not_stay_the_newest_one() {
+    let (job, _, hook, mut flags) = refusing();
+    flags.push("--checks".to_owned());
+    job.run(WORKS, &["--checks"]).exits(0);
+    assert_eq!(newest_check(&job), "success");
+    job.run(WORKS, &strs(&flags)).exits(8);
+    assert_eq!(newest_check(&job), "failure");
+    fs::remove_file(hook).unwrap();
+    job.run(WORKS, &strs(&flags)).exits(0);
+    assert_eq!(newest_check(&job), "success");
+    // The same end again is the same check.
+    let count = job.forge.state().checks.len();
+    job.run(WORKS, &strs(&flags)).exits(0);
+    assert_eq!((job.forge.state().checks.len(), count), (3, 3));
+}
+
+#[test]
+fn a_kill_while_the_result_is_pushed_leaves_no_pass_and_whoever_goes_on_delivers() {
+    for same_command in [false, true] {
+        let (job, remote, hook, flags) = refusing();
+        let (begun, go) = (job.env.path("begun"), job.env.path("go"));
+        let wait = format!("touch {}; while [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+        fs::write(&hook, format!("#!/bin/sh\n{wait}\nexit 1\n")).unwrap();
+        let mut child = job.start(WORKS, &strs(&flags));
+        wait_until("the push", Duration::from_mins(1), || begun.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::write(&go, "").unwrap();
+        let report = job.env.report();
+        assert_eq!((&report["verdict"], &report["exit_code"]), (&Value::from("report"), &Value::from(8)));
+        assert!(report["reason"].as_str().unwrap().ends_with("not delivered: the result branch (interrupted)"));
+        assert!(fs::read_to_string(job.file("env")).unwrap().contains("VERDICT=report\n"));
+        // A try that dies leaves it open, too.
+        fs::remove_file(&go).unwrap();
+        fs::remove_file(&begun).unwrap();
+        let mut child = job.start(WORKS, &strs(&flags));
+        wait_until("the push", Duration::from_mins(1), || begun.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::write(&go, "").unwrap();
+        assert_eq!(job.env.report()["verdict"], "report");
+        fs::remove_file(&hook).unwrap();
+        let run = if same_command { job.run(WORKS, &strs(&flags)) } else { job.command(&["resume"]) }.exits(0);
+        check_all_agree(&job, &run, "passed", "passed");
+        assert_eq!(branch_at(&remote, BRANCH), Some(job.env.git(&["rev-parse", BRANCH])));
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_has_told_the_job_where_its_session_is() {
+    let job = Job::new();
+    let begun = job.env.path("begun");
+    let mut child = job.start(&format!("touch {}; sleep 60", begun.display()), &[]);
+    wait_until("the agent", Duration::from_secs(30), || begun.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let dir = job.env.session_dir();
+    assert_eq!(PathBuf::from(output(&job, "session_dir")), dir);
+    assert_eq!(Some(output(&job, "session").as_str()), dir.file_name().unwrap().to_str());
 }
 
 #[test]

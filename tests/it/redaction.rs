@@ -12,6 +12,22 @@ const IN_JSON: &str = "pA55\\\"w0rd/for-tests";
 /// Characters of its base64 that depend on no neighbour.
 const IN_BASE64: &str = "cEE1NSJ3MHJkL2Zvci10ZXN0";
 
+/// What other programs make of a secret. Each line of output is one of them and nothing else.
+const SHOWN: &str = r#"
+import os, json, html, base64, subprocess, urllib.parse
+s = os.environ["APP_PASSWORD"]
+go = json.dumps(s, ensure_ascii=False)[1:-1].replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+bash = lambda script: subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+shown = [s, json.dumps(s)[1:-1], json.dumps(json.dumps(s))[3:-3], go, repr(s)[1:-1]]
+shown += [html.escape(s), html.escape(s).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")]
+shown += [html.escape(s).replace("&#x27;", "&apos;"), s.encode().hex(), s.encode().hex().upper()]
+shown += [urllib.parse.quote(s), urllib.parse.quote(s, safe=""), urllib.parse.quote_plus(s)]
+shown += [urllib.parse.quote(s, safe="!'()*-._~"), bash('printf %q "$APP_PASSWORD"').stdout]
+shown += [bash('set -x; : "$APP_PASSWORD"').stderr[len("+ : "):-1].strip("'")]
+print("\n".join(shown))
+open(os.environ["MAESTRO_TASK"] + ".txt", "w").write("done")
+"#;
+
 /// Prints the secret in every way, in small pieces, on both streams, and in an event.
 const TELLS: &str = r#"
 printf '%s' "$APP_PASSWORD" | base64
@@ -123,4 +139,66 @@ fn what_only_looks_like_a_token_is_let_in_with_a_warning() {
     let found = report["findings"].as_array().unwrap().iter().find(|f| f["rule"] == "secret-in-change");
     assert_eq!(found.map(|f| f["level"].as_str()), Some(Some("warning")), "{report:#}");
     assert!(!run.stderr.contains(&token));
+}
+
+#[test]
+fn what_other_programs_make_of_a_secret_is_masked_as_well() {
+    let mut env = world();
+    env.set("APP_PASSWORD", "Tr0ub&dor'3-s\u{e9}cret \"x\\y/z");
+    run(&env, &format!("python3 - <<'END'\n{SHOWN}END"), &[]).exits(0);
+    let stream = fs::read_to_string(env.session_dir().join("tasks/T-001/attempt-1/stream.jsonl")).unwrap();
+    let open: Vec<&str> = stream.lines().filter(|line| line.trim_matches('$').trim_matches('\'') != "***").collect();
+    assert!(open.is_empty() && stream.lines().count() >= 16, "{open:#?}");
+}
+
+#[test]
+fn an_ordinary_word_in_a_variable_named_like_a_secret_does_no_harm() {
+    let mut env = world();
+    env.write("prd.md", &prd(&[("FR-1", "sort by created_at")]));
+    env.write("old.txt", "s3cr3t-value\n");
+    env.commit("words");
+    env.set("SORT_KEY", "created_at");
+    env.set("OLD_KEY", "s3cr3t-value");
+    env.set("LONG_KEY", "ordered_by_created_at");
+    let agent = "echo created_at > a.txt; echo ordered_by_created_at > b.txt; mv old.txt new.txt";
+    run(&env, agent, &["--set", "sandbox.not_secret=[LONG_KEY]"]).exits(0);
+    let prompt = fs::read_to_string(env.session_dir().join("tasks/T-001/attempt-1/prompt.md")).unwrap();
+    assert!(prompt.contains("sort by created_at"), "{prompt}");
+    assert_eq!(env.show("maestro/feature", "new.txt").as_deref(), Some("s3cr3t-value\n"));
+}
+
+#[test]
+fn a_secret_in_a_name_or_in_a_file_with_a_null_byte_is_found() {
+    for agent in ["echo a > \"f-$APP_PASSWORD\"", "printf 'a\\0\\n%s\\n' \"$APP_PASSWORD\" > x.txt"] {
+        let mut env = world();
+        env.set("APP_PASSWORD", "s3cr3t-value");
+        run(&env, agent, &[]).exits(1);
+        let report = env.report();
+        assert_eq!(report["tasks"][0]["attempts"][0]["fault"]["reason"], "secret", "{agent}: {report:#}");
+    }
+}
+
+#[test]
+fn a_resume_says_which_flag_it_needs_again() {
+    let env = world();
+    let agent = env.script("agent.sh", "[ -e $0.again ] || { touch $0.again; sleep 5; }; echo x > $MAESTRO_TASK.txt");
+    let gate = "validation.gates.g.run=echo 'pA55\"w0rd/for-tests'";
+    let write = format!("sandbox.write=[{}]", env.path("").display());
+    let stopped = env.run_prd(&agent, &["--set", gate, "--set", &write, "--max-duration", "1s"]).exits(5);
+    let stopped = stopped.says("`resume` needs it again: --set validation.gates.g.run=…");
+    assert!(stopped.stderr.contains(" --set validation.gates.g.run=… "), "{}", stopped.stderr);
+    env.run(&["resume", "--max-duration", "1m"]).exits(6).says("give this again: --set validation.gates.g.run=…");
+    env.run(&["resume", "--max-duration", "1m", "--set", gate]).exits(0);
+}
+
+#[test]
+fn a_cut_through_a_secret_leaves_nothing_of_it() {
+    let env = world();
+    let report = "s='pA55&quot;w0rd/for-tests'; name=$(printf '%0990d' 0); \
+                  printf '<testsuite name=\"s\"><testcase name=\"%s%s\"><failure/></testcase></testsuite>' \
+                  \"$name\" \"$s\" > r.xml; exit 1";
+    let gate = format!("validation.gates.g={{run: {}, report: r.xml}}", env.script("gate.sh", report));
+    run(&env, TELLS, &["--set", &gate]).exits(1);
+    let name = env.report()["gates"][0]["cases"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(name, format!("{}***", "0".repeat(990)));
 }

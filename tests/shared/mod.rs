@@ -103,6 +103,7 @@ pub fn session(settings: Settings, plan: &Plan) -> SessionStarted {
         agents: Vec::new(),
         prices: None,
         agent_command: None,
+        wanted: Vec::new(),
         flags: BTreeMap::new(),
         set: Vec::new(),
         notes: Vec::new(),

@@ -357,23 +357,45 @@ fn with(state: &State, event: Event) -> Result<State, Illegal> {
 
 #[test]
 fn a_delivery_follows_the_end_only_and_what_failed_counts_until_it_is_tried_again() {
-    let failed = |what: &str| Event::DeliveryFailed { missing: vec![what.to_owned()] };
+    let failed = |what: Deliverable, why: &str| Event::DeliveryFailed { what, missing: vec![why.to_owned()] };
+    let tried = |wanted: &[Deliverable]| Event::DeliveryStarted { wanted: wanted.to_vec() };
     let plan = eight();
     let mut sim = sim(&plan, &[], 14);
     assert_eq!(sim.start(session(settings(), &plan), plan.clone()), End::Finished(Verdict::Passed));
     for cut in 0..sim.records.len() {
         let state = replay(&sim.records[..cut]).unwrap();
-        assert!(with(&state, failed("push")).is_err() && with(&state, Event::DeliveryStarted).is_err(), "{cut}");
+        for event in [failed(Deliverable::Push, "push"), tried(&[]), Event::DeliveryEnded] {
+            assert!(with(&state, event.clone()).is_err(), "{event:?} after {cut} records");
+        }
     }
-    let once = with(&sim.state, failed("push")).unwrap();
+    let once = with(&sim.state, failed(Deliverable::Push, "push")).unwrap();
     assert_eq!(once.end(), Some((Verdict::Report, "passed, 8 unverified; not delivered: push".to_owned())));
     assert_eq!(once.finished, sim.state.finished, "the work is what it was");
     assert!(with(&once, Event::Heartbeat).is_err(), "nothing else follows");
-    let twice = with(&once, failed("comment")).unwrap();
+    let twice = with(&once, failed(Deliverable::Comment, "comment")).unwrap();
     assert_eq!(twice.end(), Some((Verdict::Report, "passed, 8 unverified; not delivered: push; comment".to_owned())));
-    let again = with(&twice, Event::DeliveryStarted).unwrap();
+    let again = with(&twice, tried(&[Deliverable::Comment])).unwrap();
+    let reason = "passed, 8 unverified; not delivered: push; the comment (interrupted)".to_owned();
+    assert_eq!(again.end(), Some((Verdict::Report, reason)), "an open delivery is none");
+    let again = with(&again, Event::DeliveryEnded).unwrap();
+    assert_eq!(again.end(), once.end(), "what was not tried stays missing");
+    let again = with(&with(&again, tried(&[Deliverable::Push])).unwrap(), Event::DeliveryEnded).unwrap();
     assert_eq!(again.end(), sim.state.finished);
     assert_eq!(step(&again, again.at, Input::Continue), []);
+    // A journal of an older version: nothing says what it was about.
+    let older = with(&sim.state, failed(Deliverable::Unknown, "push")).unwrap();
+    assert_eq!(with(&older, tried(&[])).unwrap().end(), sim.state.finished);
+}
+
+#[test]
+fn the_end_of_a_session_leaves_all_that_is_wanted_open() {
+    let plan = eight();
+    let started = SessionStarted { wanted: vec![Deliverable::Push], ..session(settings(), &plan) };
+    let mut sim = sim(&plan, &[], 14);
+    assert_eq!(sim.start(started, plan.clone()), End::Finished(Verdict::Passed));
+    let reason = "passed, 8 unverified; not delivered: the result branch (interrupted)".to_owned();
+    assert_eq!(sim.state.end(), Some((Verdict::Report, reason)));
+    assert_eq!(with(&sim.state, Event::DeliveryEnded).unwrap().end(), sim.state.finished);
 }
 
 #[test]
@@ -383,7 +405,7 @@ fn a_session_that_stopped_and_could_not_say_so_goes_on_like_any_other() {
     let mut limited = settings();
     limited.budget.max_tokens = Some(350);
     assert_eq!(sim.start(session(limited, &plan), plan.clone()), End::Finished(Verdict::Budget));
-    let event = Event::DeliveryFailed { missing: vec!["comment".to_owned()] };
+    let event = Event::DeliveryFailed { what: Deliverable::Comment, missing: vec!["comment".to_owned()] };
     let record = Record { seq: sim.state.seq + 1, at: sim.state.at, event };
     sim.journal.extend(maestro_ci::journal::encode(&record).unwrap().into_bytes());
     assert_eq!(with(&sim.state, record.event).unwrap().end().unwrap().0, Verdict::Budget);

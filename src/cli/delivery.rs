@@ -36,15 +36,20 @@ impl Delivery<'_> {
     /// Delivers everything; `unwritten` are the reports that are not where flags want them. Result branch and pull
     /// request come first, then what tells of them; what tells of all comes last. Until the end the session's own
     /// reports say that what is under way is not delivered: the process may die.
-    pub fn make(mut self, unwritten: Vec<Missing>, forge: &Forge, mut publisher: Option<Publisher>) -> Verdict {
-        let stop = Signals::new();
+    pub fn make(
+        mut self,
+        unwritten: Vec<Missing>,
+        forge: &Forge,
+        mut publisher: Option<Publisher>,
+        stop: &Signals,
+    ) -> Verdict {
         let reported = self.state.seq;
         let mut is_kept = self.fail(unwritten);
         self.keep_comment(forge, &self.report());
         ci::put_outputs(self.args, &self.report(), self.dir);
-        let missing = forge.bring(&self.end(&self.told()), publisher.as_mut(), &stop);
+        let missing = forge.bring(&self.end(&self.told()), publisher.as_mut(), stop);
         is_kept &= self.fail(missing);
-        let untold = forge.tell(&self.end(&self.told()), publisher, &stop);
+        let untold = forge.tell(&self.end(&self.told()), publisher, stop);
         is_kept &= self.fail(untold);
         is_kept &= self.close(reported);
         let report = self.report();
@@ -165,7 +170,7 @@ pub fn again(context: &Context, args: &RunArgs, store: &Store, id: &SessionId) -
     let publisher = forge.publisher(&branch);
     let written = write(context, args, &stored.dir, &state, &records);
     let delivery = Delivery { context, args, dir: &stored.dir, state, records };
-    Ok(delivery.make(missing_of(written), &forge, publisher))
+    Ok(delivery.make(missing_of(written), &forge, publisher, &Signals::new()))
 }
 
 /// The reports that are not where flags want them.

@@ -1,7 +1,9 @@
 //! Starting a session, or going on with one: lock, journal, world, driver; then the reports that were asked for.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::context::{Context, check_isolation, hex_sha256};
@@ -11,6 +13,7 @@ use super::flags::RunArgs;
 use super::publisher::Publisher;
 use super::remembered::given;
 use super::session::{self, Stored};
+use super::signals::Signals;
 use super::{ci, history, output, outputs};
 use crate::core::{
     AgentInfo, Commit, Given, JOURNAL_VERSION, PrdSummary, PriceList, RequirementSummary, SessionId, SessionStarted,
@@ -170,9 +173,17 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     let forge = delivery::forge_of(context, args);
     let publisher = forge.publisher(&context.branch(args));
     let report = publisher.as_ref().map(Publisher::reporter);
+    // From the first turn on the driver hears signals, until it has ended; then nobody would until the delivery.
+    let since_start = Rc::new(OnceCell::new());
+    let listen = Rc::clone(&since_start);
     let sink = Box::new(move |told: Told<'_>| match (told, &report) {
         (Told::Records(new), Some(report)) => report(new),
-        (told, _) => output::tell(told),
+        (told, _) => {
+            if matches!(told, Told::State(_)) {
+                listen.get_or_init(Signals::new);
+            }
+            output::tell(told);
+        }
     });
     let driver = Driver::new(journal, dir, world, console, sink, logging.log_to_file);
     let driver = driver.with_reports(outputs::asked(args));
@@ -193,8 +204,12 @@ fn drive(context: &Context, args: &RunArgs, prepared: Prepared, job: Job) -> Res
     if let Err(error) = workspaces.remove_all() {
         tracing::warn!("workspaces are left behind: {error}");
     }
+    // The signal that ended the run does not hurry its delivery; one more does.
+    let is_interrupted = matches!(state.end(), Some((Verdict::Interrupted | Verdict::Terminated, _)));
+    let (anew, earlier) = (OnceCell::new(), since_start.get().filter(|_| !is_interrupted));
+    let stop = earlier.unwrap_or_else(|| anew.get_or_init(Signals::new));
     let delivery = Delivery { context, args, dir: &session_dir, state, records };
-    Ok(delivery.make(delivery::missing_of(written), &forge, publisher))
+    Ok(delivery.make(delivery::missing_of(written), &forge, publisher, stop))
 }
 
 /// What no child has any business with: the checkout with its credentials and our state, and the runner's own files.

@@ -163,6 +163,11 @@ def from_sarif(path):
 def from_output(path):
     """The file as GitHub's runner reads it."""
     values, lines = {}, iter(path.read_text().splitlines())
+
+    def put(name, value):
+        # The runner takes the last one; none may say something else.
+        check(values.setdefault(name, value) == value, f"{name} is told twice, as {values[name]!r} and as {value!r}")
+
     for line in lines:
         if re.match(r"[^=]*<<", line):
             name, _, delimiter = line.partition("<<")
@@ -173,11 +178,11 @@ def from_output(path):
                 value.append(line)
             else:
                 raise Broken(f"the delimiter of {name} never comes")
-            values[name] = "\n".join(value)
+            put(name, "\n".join(value))
         else:
             name, equals, value = line.partition("=")
             check(equals, f"no name and value: {line!r}")
-            values[name] = value
+            put(name, value)
     facts = {"verdict": values["verdict"], "exit_code": int(values["exit_code"]), "session": values["session"]}
     for name in ("tokens", "api_calls"):
         facts[name] = int(values[name]) if values[name] else None

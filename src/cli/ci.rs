@@ -93,8 +93,8 @@ fn put_dotenv(args: &RunArgs, report: &Report, pairs: &[(&str, String)]) {
     warn(write_dotenv(path, DOTENV_PREFIX, &all));
 }
 
-/// The same of a finished report, in a job that has nothing else of its session. The other reports are looked for
-/// beside it.
+/// Variables of a finished report and how its run ended, in a job that has nothing else of its session. The other
+/// reports are looked for beside it.
 pub fn hand_over_report(path: &Path, report: &Report) {
     let env = environment();
     let ci = detect(&env);

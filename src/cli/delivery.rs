@@ -45,8 +45,9 @@ impl Delivery<'_> {
     ) -> Verdict {
         let reported = self.state.seq;
         let mut is_kept = self.fail(unwritten);
-        self.keep_comment(forge, &self.report());
-        ci::put_outputs(self.args, &self.report(), self.dir);
+        let report = self.report();
+        self.keep_comment(forge, &report);
+        ci::put_outputs(self.args, &report, self.dir);
         let missing = forge.bring(&self.end(&self.told()), publisher.as_mut(), stop);
         is_kept &= self.fail(missing);
         let untold = forge.tell(&self.end(&self.told()), publisher, stop);
